@@ -1,0 +1,56 @@
+# `make run` and `make test` need Python 3.10 or newer and make; they install the rest into a virtual environment.
+
+PYTHON ?= python3
+# One virtual environment for each interpreter that is asked for by name.
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install run test lint format bench clean
+
+help:
+	@echo "make run     serve on http://127.0.0.1:8080 with a PostgreSQL of its own"
+	@echo "make test    run the tests (PYTHON=python3.12 for another interpreter, ARGS='-k login' for some)"
+	@echo "make lint    check style and types"
+	@echo "make bench   measure what the README promises, in under five minutes"
+	@echo "make format  mend what the linter can"
+	@echo "make clean   remove the virtual environments and caches; the data of 'make run' stays"
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'pass' || { echo "$(PYTHON) does not run: name another, such as PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python lacks the venv module: install it (on Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+run: $(STAMP)
+	@exec $(BIN)/python app.py
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/hadolint Dockerfile
+
+bench: $(STAMP) .venv-bench/.installed
+	PYTHONPATH=tests $(BIN)/python -m bench.run
+
+.venv-bench/.installed: bench/requirements.txt
+	$(PYTHON) -m venv --clear .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@touch $@
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .coverage

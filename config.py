@@ -1,0 +1,193 @@
+"""The settings of the service: read from a mapping, checked together, frozen.
+
+Nothing is read at import. `read_environment` is the one place that looks at the
+process environment and at `.env`; tests build `Settings` by hand.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import psycopg2
+from dotenv import dotenv_values
+from jwt.algorithms import HMACAlgorithm
+from jwt.exceptions import InvalidKeyError
+from psycopg2.extensions import parse_dsn
+
+DEFAULT_CORS_ORIGINS = ("http://localhost:3000", "http://localhost:3001")
+SAMPLE_SECRET_KEYS = frozenset(
+    {"change-me", "changeme", "secret", "dev", "your-secret-key", "development-only-secret-key-do-not-deploy"}
+)
+MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
+MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
+
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True}
+_SWITCH |= {"0": False, "false": False, "no": False, "off": False}
+
+
+class ConfigError(click.ClickException):
+    """Every bad variable with what it must be; never the value that was given.
+
+    A ClickException, so that the `flask` command prints it as a sentence and exits with 1.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        listed = "; ".join(f"{name} {rule}" for name, rule in self.problems.items())
+        super().__init__(f"The service cannot start: {listed}.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may set. README.md explains every variable."""
+
+    db_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    port: int = 8080
+    debug: bool = False
+    cors_origins: tuple[str, ...] = DEFAULT_CORS_ORIGINS
+    jwt_expires_seconds: int = 3600
+    bcrypt_rounds: int = 12
+    password_min_length: int = 8
+    log_level: str = "INFO"
+    gunicorn_workers: int = field(default_factory=lambda: cores())
+    gunicorn_threads: int = 0  # 0: enough for everything that may wait, see gunicorn.conf.py
+    db_pool_size: int = 8  # a worker
+    hash_slots: int = 1  # a worker; from_env gives each its share of the cores
+    hash_queue: int = 32  # a worker
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Return the settings that `environ` describes; an empty value counts as unset.
+
+        Raises ConfigError with every bad variable, not only the first.
+        """
+        values: dict[str, Any] = {}
+        problems: dict[str, str] = {}
+        for name, parse in _PARSERS.items():
+            raw = environ.get(name, "")
+            try:
+                if raw:
+                    values[_FIELDS.get(name, name.lower())] = parse(raw)
+                elif name in _REQUIRED:
+                    problems[name] = "is required"
+            except ValueError as rule:
+                problems[name] = str(rule)
+        if problems:
+            raise ConfigError(problems)
+        if values.get("debug"):
+            values["log_level"] = "DEBUG"
+        # The workers share the cores.
+        values.setdefault("hash_slots", max(1, cores() // values.get("gunicorn_workers", cores())))
+        return cls(**values)
+
+    def warnings(self) -> list[str]:
+        """Return what an operator should mend although the service can run with it."""
+        found = []
+        if self.secret_key in SAMPLE_SECRET_KEYS:
+            found.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
+        elif len(self.secret_key.encode()) < MIN_KEY_BYTES:
+            found.append(
+                f"SECRET_KEY is shorter than {MIN_KEY_BYTES} bytes: it can be guessed, tokens forged"
+            )
+        if self.bcrypt_rounds < MIN_SAFE_BCRYPT_ROUNDS:
+            found.append(f"BCRYPT_ROUNDS is below {MIN_SAFE_BCRYPT_ROUNDS}: stolen hashes are cheap to guess")
+        return found
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_environment(directory: Path | None = None) -> dict[str, str]:
+    """Return the process environment over the `.env` in `directory` (default: beside this file).
+
+    `${...}` is not expanded, so a secret may contain it. Empty values are left out.
+    """
+    folder = directory or Path(__file__).parent
+    from_file = dotenv_values(folder / ".env", interpolate=False)
+    merged = {name: value for name, value in from_file.items() if value}
+    return merged | {name: value for name, value in os.environ.items() if value}
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", raw) or not low <= int(raw) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def _switch(raw: str) -> bool:
+    if raw.lower() not in _SWITCH:
+        raise ValueError("must be 1 or 0, true or false, yes or no, on or off")
+    return _SWITCH[raw.lower()]
+
+
+def _log_level(raw: str) -> str:
+    if raw.upper() not in _LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
+    return raw.upper()
+
+
+def _db_url(raw: str) -> str:
+    """Return a URL that libpq can read. What libpq would misread and then quote in an error is refused."""
+    rule = "must be a PostgreSQL URL like postgresql://user:password@host:5432/database"
+    if not raw.startswith(("postgresql://", "postgres://")):
+        raise ValueError(rule)
+    try:
+        parsed = parse_dsn(raw)
+        ports = [int(port) for port in parsed.get("port", "").split(",") if port]
+        signs = urlsplit(raw).netloc.count("@")
+    except (psycopg2.ProgrammingError, ValueError):
+        # "from None": their texts quote parts of the URL.
+        raise ValueError(rule) from None
+    if signs > 1 or not all(1 <= port <= 65535 for port in ports):
+        raise ValueError(f"{rule}, with special characters in the password percent-encoded")
+    return raw
+
+
+def _secret_key(raw: str) -> str:
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(raw)
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8 text") from None
+    except InvalidKeyError:
+        raise ValueError("must be a random string, not a PEM, SSH or JWK key") from None
+    return raw
+
+
+def _cors_origins(raw: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in raw.split(",") if origin.strip())
+    if not origins or not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("must be a comma-separated list of bare origins like https://app.example.com")
+    return origins
+
+
+_REQUIRED = ("DB_URL", "SECRET_KEY")
+_FIELDS = {"FLASK_DEBUG": "debug"}
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "DB_URL": _db_url,
+    "SECRET_KEY": _secret_key,
+    "PORT": _whole_number(1, 65535),
+    "FLASK_DEBUG": _switch,
+    "CORS_ORIGINS": _cors_origins,
+    "JWT_EXPIRES_SECONDS": _whole_number(1, 366 * 24 * 3600),
+    "BCRYPT_ROUNDS": _whole_number(4, 16),
+    "PASSWORD_MIN_LENGTH": _whole_number(8, 64),
+    "LOG_LEVEL": _log_level,
+    "GUNICORN_WORKERS": _whole_number(1, 64),
+    "GUNICORN_THREADS": _whole_number(4, 1000),
+    "DB_POOL_SIZE": _whole_number(1, 100),
+    "HASH_SLOTS": _whole_number(1, 64),
+    "HASH_QUEUE": _whole_number(0, 1000),
+}

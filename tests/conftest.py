@@ -1,0 +1,130 @@
+"""What the tests stand on: a real PostgreSQL, scratch databases on it, and the app with bcrypt at cost 4."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg2 import sql as sql_text
+
+import embedded_postgres
+import logs
+from app import create_app
+from config import Settings
+
+SECRET_KEY = "a-key-for-tests-that-is-longer-than-32-bytes"
+PASSWORD = "correct horse"
+
+MakeDatabase = Callable[..., str]
+Sql = Callable[..., list[tuple[Any, ...]]]
+Register = Callable[..., dict[str, Any]]
+
+
+def run_sql(url: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Run one statement in autocommit and return its rows."""
+    conn = psycopg2.connect(url)
+    conn.autocommit = True
+    try:
+        with conn.cursor() as cur:
+            cur.execute(statement, parameters or None)
+            return cur.fetchall() if cur.description else []
+    finally:
+        conn.close()
+
+
+def on_database(server_url: str, name: str) -> str:
+    """Return `server_url` with another database."""
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server on which databases may be made: TEST_DATABASE_URL, else an embedded one."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("embedded")
+    with embedded_postgres.running(folder / "postgres", "-c", "max_connections=300") as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def make_database(postgres_url: str) -> Iterator[MakeDatabase]:
+    """Make an empty database, dropped when the tests end; the one that the URL names is never touched.
+
+    Call it with the options of CREATE DATABASE, if any; it returns the URL.
+    """
+    made = []
+
+    def make(options: str = "TEMPLATE template0 ENCODING 'UTF8'") -> str:
+        name = f"user_service_test_{secrets.token_hex(6)}"
+        run_sql(postgres_url, f"CREATE DATABASE {name} {options}")
+        made.append(name)
+        return on_database(postgres_url, name)
+
+    yield make
+    for name in made:
+        drop = sql_text.SQL("DROP DATABASE {} WITH (FORCE)").format(sql_text.Identifier(name))
+        run_sql(postgres_url, drop)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def settings(make_database: MakeDatabase) -> Settings:
+    return Settings(db_url=make_database(), secret_key=SECRET_KEY, bcrypt_rounds=4)
+
+
+@pytest.fixture(scope="session")
+def session_app(settings: Settings) -> Iterator[Flask]:
+    app = create_app(settings)
+    yield app
+    app.extensions["services"].database.close()
+
+
+@pytest.fixture
+def sql(settings: Settings) -> Sql:
+    """Run a statement on the app's database, past the app."""
+
+    def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        return run_sql(settings.db_url, statement, *parameters)
+
+    return run
+
+
+@pytest.fixture
+def app(session_app: Flask, sql: Sql) -> Flask:
+    """The app on an empty database."""
+    sql("DELETE FROM users; ALTER SEQUENCE users_id_seq RESTART")
+    return session_app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def register(client: FlaskClient) -> Register:
+    """Register a user (ada, unless told otherwise) and return the answer's body."""
+
+    def call(**fields: object) -> dict[str, Any]:
+        body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD} | fields
+        answer = client.post("/api/auth/register", json=body)
+        assert answer.status_code == 201, answer.text
+        registered: dict[str, Any] = answer.get_json()
+        return registered
+
+    return call
+
+
+@pytest.fixture
+def log_lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The log lines of the test so far, decoded."""
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(logs, "write", lambda line: lines.append(json.loads(line)))
+    return lines
