@@ -1,0 +1,39 @@
+-- The database of the User Service. Every statement may run any number of times: the service applies this
+-- file when it starts, `flask --app app init-db` does so by hand, and so may psql.
+
+CREATE TABLE IF NOT EXISTS users (
+    id SERIAL PRIMARY KEY,
+    username VARCHAR(50) UNIQUE NOT NULL,
+    email VARCHAR(255) UNIQUE NOT NULL,
+    password TEXT NOT NULL,
+    first_name VARCHAR(100),
+    last_name VARCHAR(100),
+    created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
+);
+
+-- Usernames and emails are unique without regard to case. COLLATE "C" folds A-Z only, the same in every
+-- locale: in a Turkish database plain lower('I') is not 'i'. An older table may hold rows that differ only in
+-- case; naming them says more than the failure of the index would.
+DO $$
+DECLARE
+    clashes TEXT;
+BEGIN
+    IF to_regclass('users_username_lower_key') IS NULL OR to_regclass('users_email_lower_key') IS NULL THEN
+        SELECT string_agg(clash, '; ') INTO clashes FROM (
+            SELECT 'the usernames of users ' || string_agg(id::text, ', ' ORDER BY id) AS clash
+            FROM users GROUP BY lower(username COLLATE "C") HAVING count(*) > 1
+            UNION ALL
+            SELECT 'the emails of users ' || string_agg(id::text, ', ' ORDER BY id)
+            FROM users GROUP BY lower(email COLLATE "C") HAVING count(*) > 1
+            LIMIT 20
+        ) AS found;
+        IF clashes IS NOT NULL THEN
+            RAISE unique_violation USING
+                MESSAGE = 'these differ only in case, change all but one: ' || clashes;
+        END IF;
+    END IF;
+END
+$$;
+
+CREATE UNIQUE INDEX IF NOT EXISTS users_username_lower_key ON users (lower(username COLLATE "C"));
+CREATE UNIQUE INDEX IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));

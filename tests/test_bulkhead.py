@@ -1,0 +1,114 @@
+"""The bulkhead: how many at once, how many waiting, how long."""
+
+import threading
+import time
+
+import pytest
+
+from bulkhead import Bulkhead, Full
+
+
+def soon(seconds: float = 5.0) -> float:
+    return time.monotonic() + seconds
+
+
+def test_enter_beyond_running_and_waiting_is_refused_at_once() -> None:
+    bulkhead = Bulkhead(running=1, waiting=0)
+    bulkhead.enter(until=soon())
+
+    started = time.monotonic()
+    with pytest.raises(Full):
+        bulkhead.enter(until=soon())
+
+    assert time.monotonic() - started < 1
+
+
+def test_enter_that_waits_too_long_is_refused() -> None:
+    bulkhead = Bulkhead(running=1, waiting=1)
+    bulkhead.enter(until=soon())
+
+    with pytest.raises(Full):
+        bulkhead.enter(until=soon(0.05))
+
+    bulkhead.leave()
+    bulkhead.enter(until=soon())
+
+
+def test_waiting_caller_gets_the_place_that_is_left() -> None:
+    bulkhead = Bulkhead(running=1, waiting=1)
+    bulkhead.enter(until=soon())
+    entered = threading.Event()
+
+    def wait() -> None:
+        bulkhead.enter(until=soon())
+        entered.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert not entered.wait(0.05)
+    bulkhead.leave()
+
+    assert entered.wait(5)
+    waiter.join()
+
+
+def test_no_more_than_running_are_inside_at_once() -> None:
+    bulkhead = Bulkhead(running=2, waiting=20)
+    lock = threading.Lock()
+    inside, most = 0, 0
+
+    def visit() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            bulkhead.enter(until=soon(20))
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.0005)
+            with lock:
+                inside -= 1
+            bulkhead.leave()
+
+    threads = [threading.Thread(target=visit) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == 2
+
+
+def test_waiting_callers_are_served_in_the_order_in_which_they_came() -> None:
+    bulkhead = Bulkhead(running=1, waiting=10)
+    bulkhead.enter(until=soon())
+    served: list[int] = []
+
+    def visit(number: int) -> None:
+        bulkhead.enter(until=soon())
+        served.append(number)
+        bulkhead.leave()
+
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(10)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while len(bulkhead._turns) < number + 1:
+            time.sleep(0.001)
+    bulkhead.leave()
+    for thread in threads:
+        thread.join()
+
+    assert served == list(range(10))
+
+
+def test_enter_that_gave_up_leaves_no_trace() -> None:
+    bulkhead = Bulkhead(running=1, waiting=1)
+    bulkhead.enter(until=soon())
+    for _ in range(3):
+        with pytest.raises(Full):
+            bulkhead.enter(until=soon(0.01))
+
+    bulkhead.leave()
+    bulkhead.enter(until=soon())
+
+    with pytest.raises(Full):
+        bulkhead.enter(until=soon(0.01))
