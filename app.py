@@ -1,0 +1,172 @@
+"""The application factory: settings, logs, database, bcrypt, CORS, errors, the blueprint and health."""
+
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import Flask, request
+from flask_bcrypt import Bcrypt
+from flask_cors import CORS
+from jwt.warnings import InsecureKeyLengthWarning
+
+import auth
+import logs
+from auth import errors, responses, users
+from auth.guards import MAX_BODY_BYTES
+from auth.passwords import Passwords
+from config import Settings, read_environment
+from db import Database, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+CORS_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+INIT_DB_SECONDS = 3600.0  # an index on a large table; nobody waits for an answer
+PREFLIGHT_SECONDS = 600  # Chromium keeps none longer than two hours, others less
+
+log = logging.getLogger("app")
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the service as a Flask app.
+
+    settings: those of the environment and `.env` when None. Raises ConfigError when they are bad.
+    A database that cannot be reached does not stop the start: it is tried again with the next request.
+    """
+    settings = settings or Settings.from_env(read_environment())
+    logs.configure(settings.log_level)
+    _warn_operator(settings)
+
+    app = Flask(__name__, static_folder=None)
+    app.debug = False  # Flask reads FLASK_DEBUG by itself; under gunicorn it must never show a debugger
+    app.url_map.merge_slashes = False  # or //health would be redirected with a page of HTML
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    # One more than is allowed: at the limit Werkzeug cuts a chunked body off without a word.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
+    app.config["BCRYPT_LOG_ROUNDS"] = settings.bcrypt_rounds
+
+    app.wsgi_app = logs.RequestLog(FixedHeaders(app.wsgi_app))  # type: ignore[method-assign]
+    errors.init_app(app)
+    _init_cors(app, settings)
+    database = Database(settings.db_url, pool_size=settings.db_pool_size)
+    if not click.get_current_context(silent=True):  # `flask init-db` does so itself, and takes its time
+        _apply_schema(database)
+    app.extensions["services"] = auth.Services(
+        settings=settings,
+        database=database,
+        passwords=Passwords(
+            Bcrypt(app),
+            rounds=settings.bcrypt_rounds,
+            running=settings.hash_slots,
+            waiting=settings.hash_queue,
+        ),
+    )
+    app.register_blueprint(auth.bp)
+    _add_health(app, database)
+    _add_commands(app, database)
+    return app
+
+
+def _warn_operator(settings: Settings) -> None:
+    for warning in settings.warnings():
+        log.warning("insecure_setting: %s", warning)
+    # PyJWT says the same of a short key, with every token.
+    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+
+
+def _init_cors(app: Flask, settings: Settings) -> None:
+    CORS(
+        app,
+        origins=[_literal(origin) for origin in settings.cors_origins],
+        supports_credentials=True,
+        methods=CORS_METHODS,
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Retry-After", logs.REQUEST_ID_HEADER],
+        max_age=PREFLIGHT_SECONDS,
+        always_send=False,
+        vary_header=False,  # FixedHeaders adds it to every answer, Flask-CORS only to some
+    )
+    # Flask-CORS takes 15 microseconds to see that a request has no Origin.
+    add_cors_headers = app.after_request_funcs[None].pop()
+    app.after_request(lambda answer: add_cors_headers(answer) if "HTTP_ORIGIN" in request.environ else answer)
+
+
+def _literal(origin: str) -> str | re.Pattern[str]:
+    """Return what makes Flask-CORS match `origin` and nothing else; it takes brackets for a pattern."""
+    return re.compile(re.escape(origin) + r"\Z") if "[" in origin else origin
+
+
+class FixedHeaders:
+    """WSGI middleware for the headers that every answer has."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        fixed = [("Vary", "Origin"), ("X-Content-Type-Options", "nosniff")]
+        if environ["PATH_INFO"].lstrip("/").startswith("api"):
+            fixed.append(("Cache-Control", "no-store"))  # RFC 6749 section 5.1
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+            if environ["REQUEST_METHOD"] == "OPTIONS" and status.startswith("200"):
+                status = "204 NO CONTENT"  # Flask's own answer is an empty page of HTML
+                headers = [header for header in headers if not header[0].startswith("Content-")]
+            return start_response(status, headers + fixed, *exc_info)
+
+        return self._app(environ, start)
+
+
+def _apply_schema(database: Database) -> None:
+    try:
+        database.apply_schema()
+    except DatabaseUnavailable as exc:
+        log.error("schema_not_applied: %s; the service answers 503 until that is mended", exc)
+
+
+def _add_health(app: Flask, database: Database) -> None:
+    @app.get("/health")
+    def health() -> tuple[dict[str, Any], int]:
+        problem = _problem(database)
+        answer = {
+            "status": "unhealthy" if problem else "healthy",
+            "service": "user-service",
+            "database": "disconnected" if problem else "connected",
+            "timestamp": responses.utc(datetime.now(timezone.utc)),
+        }
+        if not problem:
+            return answer, 200
+        log.error("unhealthy: %s", problem)
+        return answer | errors.body("database_unavailable"), 503
+
+    @app.get("/health/live")
+    def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+
+def _problem(database: Database) -> str:
+    """Return what keeps the database from serving, "" when nothing does."""
+    try:
+        return "" if database.ping(users.is_writable) else "the database is read-only"
+    except DatabaseUnavailable as exc:
+        return str(exc)
+
+
+def _add_commands(app: Flask, database: Database) -> None:
+    @app.cli.command("init-db")
+    def init_db() -> None:
+        """Create what schema.sql describes and the database lacks."""
+        try:
+            database.apply_schema(seconds=INIT_DB_SECONDS)
+        except DatabaseUnavailable as exc:
+            raise click.ClickException(str(exc)) from None
+        click.echo("The database has everything that schema.sql describes.")
+
+
+if __name__ == "__main__":
+    import development
+
+    development.run(create_app)

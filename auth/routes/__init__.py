@@ -1,0 +1,1 @@
+"""One module per feature; each registers its routes on the auth blueprint."""
