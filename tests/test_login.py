@@ -1,0 +1,91 @@
+"""POST /api/auth/login."""
+
+import time
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from auth import tokens
+from conftest import PASSWORD, SECRET_KEY, Register, Sql
+
+LOGIN = "/api/auth/login"
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        pytest.param({"email": "ada@example.com"}, id="email"),
+        pytest.param({"username": "ada"}, id="username"),
+        pytest.param({"email": "ADA@Example.COM"}, id="email in another case"),
+        pytest.param({"username": "Ada"}, id="username in another case"),
+        pytest.param({"email": "ada"}, id="username sent as email"),
+        pytest.param({"username": "ada@example.com"}, id="email sent as username"),
+        pytest.param({"email": " ada@example.com\n"}, id="surrounding space"),
+        pytest.param({"email": "", "username": "ada"}, id="empty email beside a username"),
+        pytest.param({"email": None, "username": "ada"}, id="null email beside a username"),
+        pytest.param({"email": "ada", "username": "nobody"}, id="both, the email counts"),
+    ],
+)
+def test_login_with_the_right_password_succeeds(
+    client: FlaskClient, register: Register, credential: dict[str, Any]
+) -> None:
+    registered = register()
+
+    answer = client.post(LOGIN, json=credential | {"password": PASSWORD})
+
+    assert answer.status_code == 200
+    body = answer.get_json()
+    assert set(body) == {"token", "type", "expires_in", "user"}
+    assert (body["type"], body["expires_in"]) == ("Bearer", 3600)
+    assert body["user"] == registered["user"]
+    assert tokens.verify(body["token"], key=SECRET_KEY, now=time.time()).user_id == registered["userId"]
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        pytest.param({"email": "ada@example.com", "password": "wrong horse"}, id="wrong password"),
+        pytest.param({"email": "ada@example.com", "password": PASSWORD + " "}, id="password is not stripped"),
+        pytest.param({"email": "bob@example.com", "password": PASSWORD}, id="unknown email"),
+        pytest.param({"username": "bob", "password": PASSWORD}, id="unknown username"),
+        pytest.param({"email": "x" * 60_000, "password": PASSWORD}, id="endless login"),
+        pytest.param({"username": "ada", "password": "x" * 60_000}, id="endless password"),
+        pytest.param({"username": "' OR 1=1 --", "password": PASSWORD}, id="SQL"),
+        pytest.param({"username": "ada", "email": "bob", "password": PASSWORD}, id="both, the email counts"),
+    ],
+)
+def test_login_with_a_wrong_credential_is_401(
+    client: FlaskClient, register: Register, credential: dict[str, Any]
+) -> None:
+    register()
+
+    answer = client.post(LOGIN, json=credential)
+
+    assert answer.status_code == 401
+    assert answer.get_json() == {
+        "error": "Invalid email/username or password",
+        "code": "invalid_credentials",
+    }
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_login_failure_is_logged_with_the_user_but_no_secret(
+    client: FlaskClient, register: Register, log_lines: list[dict[str, Any]]
+) -> None:
+    user_id = register()["userId"]
+
+    client.post(LOGIN, json={"username": "ada", "password": "wrong horse"})
+
+    assert f"login_failed user_id={user_id}" in [line["message"] for line in log_lines]
+    assert "wrong horse" not in str(log_lines)
+
+
+def test_login_of_an_older_hash_succeeds(client: FlaskClient, register: Register, sql: Sql) -> None:
+    register()
+    older = "$2a$04$" + sql("SELECT password FROM users")[0][0][7:]
+    sql("UPDATE users SET password = %s", older)
+
+    answer = client.post(LOGIN, json={"username": "ada", "password": PASSWORD})
+
+    assert answer.status_code == 200
