@@ -1,0 +1,85 @@
+"""The service as production starts it: gunicorn with several workers, in a process of its own."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running gunicorn. log: where its stdout and stderr go."""
+
+    url: str
+    port: int
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def workers(self) -> list[int]:
+        """Return the pids of the workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+
+def copy_code(folder: Path) -> Path:
+    """Copy what the service runs from into the new folder `folder`."""
+    shutil.copytree(ROOT / "auth", folder / "auth", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in [*ROOT.glob("*.py"), ROOT / "schema.sql"]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def running(
+    log: Path, *, application: str = "", path: str = "/health/live", **environ: str
+) -> Iterator[Service]:
+    """Serve with `environ` (and PATH, nothing else) until the block ends.
+
+    From a copy of the code, because gunicorn reads the .env beside it. application: another than the
+    service's, which answers on `path`.
+    """
+    code = copy_code(log.with_name(f"{log.name}-code"))
+    port = free_port()
+    variables = {"PATH": os.environ["PATH"], "PORT": str(port), "GUNICORN_WORKERS": "2"} | environ
+    command = [sys.executable, "-m", "gunicorn", *filter(None, [application])]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=code, env=variables, stdout=output, stderr=output)
+    service = Service(f"http://127.0.0.1:{port}", port, process, log)
+    try:
+        _wait_until_alive(service, path)
+        yield service
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_alive(service: Service, path: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and service.process.poll() is None:
+        try:
+            requests.get(f"{service.url}{path}", timeout=1)
+            return
+        except requests.ConnectionError:
+            time.sleep(0.05)
+    raise AssertionError(f"gunicorn did not start:\n{service.log.read_text()}")
