@@ -1,0 +1,56 @@
+"""How the service is served in production: `gunicorn` in this folder reads this file by itself."""
+
+import logging
+import os
+import sys
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+import db
+import logs
+from config import ConfigError, Settings, read_environment
+from worker import BufferingWorker
+
+try:
+    settings = Settings.from_env(read_environment())
+except ConfigError as exc:
+    sys.exit(str(exc))  # here rather than in a worker, which would be started again and again
+
+wsgi_app = "app:create_app()"
+bind = f"0.0.0.0:{settings.port}"
+
+# Threads wait, for PostgreSQL or for a hash slot; bcrypt releases the GIL. Sync workers would leave
+# /health behind every login.
+worker_class = BufferingWorker
+workers = settings.gunicorn_workers
+# Hashes and statements may hold as many threads as this; some are left for those that need neither.
+threads_that_wait = settings.hash_slots + settings.hash_queue + settings.db_pool_size + db.WAITING
+threads = settings.gunicorn_threads or threads_that_wait + 16
+
+timeout = 30
+graceful_timeout = 20
+keepalive = 5
+control_socket_disable = True
+if os.path.isdir("/dev/shm"):
+    worker_tmp_dir = "/dev/shm"  # a heartbeat must not wait for a disk
+
+
+class JsonLogger(Logger):
+    """gunicorn's own lines, in our format. With `logconfig_dict` it would prepare an access line as well."""
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        logs.configure(settings.log_level)
+
+
+logger_class = JsonLogger
+
+
+def on_starting(_server: Arbiter) -> None:
+    log = logging.getLogger("gunicorn.error")
+    if threads <= threads_that_wait:
+        log.warning("GUNICORN_THREADS should be above %d, or a storm may stop /health", threads_that_wait)
+    if settings.debug:
+        log.warning("FLASK_DEBUG only means LOG_LEVEL=DEBUG here: no debugger under gunicorn")
