@@ -1,0 +1,134 @@
+"""What the benchmark reads off the machine, PostgreSQL and locust."""
+
+import os
+import platform
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import bcrypt
+import psycopg2
+
+from auth import tokens, users
+from auth.errors import ApiError
+from config import cores
+from db import Database
+
+SECRET_KEY = "a-key-for-the-benchmark-that-is-long-enough"
+PASSWORD = b"correct horse"
+
+
+def machine() -> str:
+    """Return a line that says what the figures were measured on."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    return f"{cores()} cores of {processor}, Python {platform.python_version()}, {platform.system()}"
+
+
+def database(server_url: str, name: str, *, users: int) -> str:
+    """Make a database with so many users, all with the same password, and return its URL."""
+    _run(server_url, f"CREATE DATABASE {name}")
+    url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    Database(url).apply_schema()
+    hashed = bcrypt.hashpw(PASSWORD, bcrypt.gensalt(12)).decode()
+    _run(
+        url,
+        "INSERT INTO users (username, email, password)"
+        " SELECT 'user' || n, 'user' || n || '@example.com', %s FROM generate_series(0, %s) AS n",
+        hashed,
+        users - 1,
+    )
+    _run(url, "VACUUM ANALYZE users")
+    return url
+
+
+def token(user_id: int) -> str:
+    return tokens.issue(
+        user_id, "x@example.com", key=SECRET_KEY, now=time.time(), ttl_seconds=3600, token_id="bench"
+    )
+
+
+def refused(database: Database) -> None:
+    """Register a username that is taken, in another case, with a hash that cost nothing."""
+    with suppress(ApiError):
+        database.write(
+            users.create,
+            username="USER7",
+            email="new@example.com",
+            password_hash="-",
+            first_name=None,
+            last_name=None,
+        )
+
+
+def hashes_a_second(seconds: float) -> float:
+    """Return how many bcrypt checks as many processes as cores finish in a second: the machine's limit."""
+    with ProcessPoolExecutor(cores()) as processes:
+        list(processes.map(_hash_for, [0.1] * cores()))  # so that they have started
+        return sum(processes.map(_hash_for, [seconds] * cores()))
+
+
+def _hash_for(seconds: float) -> float:
+    salt = bcrypt.gensalt(12)
+    started, runs = time.monotonic(), 0
+    while time.monotonic() - started < seconds:
+        bcrypt.hashpw(PASSWORD, salt)
+        runs += 1
+    return runs / (time.monotonic() - started)
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Return the CPU time, user and system, that these processes have used."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def wait_until_idle(pids: list[int]) -> None:
+    """Return when these processes have used no CPU to speak of for half a second."""
+    before = cpu_seconds(pids)
+    time.sleep(0.5)
+    while (now := cpu_seconds(pids)) - before > 0.05:
+        before = now
+        time.sleep(0.5)
+
+
+def pss_megabytes(pid: int) -> float:
+    """Return a process's memory, with pages that several share divided among them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError("no Pss line")
+
+
+def rate(entry: dict[str, Any]) -> float:
+    """Return the answers a second between the first and the last of one of locust's entries."""
+    return float(entry["num_requests"] / (entry["last_request_timestamp"] - entry["start_time"]))
+
+
+def percentile(entry: dict[str, Any], share: float) -> float:
+    """Return a latency in milliseconds that `share` of the requests stayed within."""
+    left = entry["num_requests"] * share
+    for milliseconds, count in sorted((float(ms), n) for ms, n in entry["response_times"].items()):
+        left -= count
+        if left <= 0:
+            return milliseconds
+    raise ValueError("no requests")
+
+
+def _run(url: str, statement: str, *parameters: object) -> None:
+    conn = psycopg2.connect(url)
+    conn.autocommit = True
+    try:
+        with conn.cursor() as cur:
+            cur.execute(statement, parameters or None)
+    finally:
+        conn.close()
