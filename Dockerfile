@@ -1,0 +1,35 @@
+ARG PYTHON_VERSION=3.10
+FROM python:${PYTHON_VERSION}-slim
+
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+
+# DL3008: Debian's mirrors delete a version when its successor comes, so a pin would break the build.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends postgresql-client \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --no-create-home app
+
+WORKDIR /app
+
+# Wheels only: a missing one stops the build here instead of asking for a compiler.
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
+    -r requirements.txt
+
+# Owned by root: the service can read its code but not change it.
+COPY *.py schema.sql ./
+COPY auth auth
+
+# By number, so that an orchestrator can see that it is not root.
+USER 10001
+
+EXPOSE 8080
+
+# 503 from /health, when the database cannot be used, is an exception here. No proxy: Docker may have set one.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", \
+    "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + (os.environ.get('PORT') or '8080') + '/health', timeout=4)"]
+
+# gunicorn.conf.py has the rest. The exec form makes gunicorn process 1, which gets the stop signal.
+CMD ["gunicorn"]
