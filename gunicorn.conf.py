@@ -2,7 +2,9 @@
 
 import logging
 import os
+import resource
 import sys
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
@@ -29,6 +31,11 @@ workers = settings.gunicorn_workers
 threads_that_wait = settings.hash_slots + settings.hash_queue + settings.db_pool_size + db.WAITING
 threads = settings.gunicorn_threads or threads_that_wait + 16
 
+# Slow clients cost a connection each, and no thread; the usual limit of 1024 files would end a worker.
+worker_connections = 2000
+_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, 2 * worker_connections), most_files))
+
 timeout = 30
 graceful_timeout = 20
 keepalive = 5
@@ -43,6 +50,12 @@ class JsonLogger(Logger):
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
         logs.configure(settings.log_level)
+
+    def warning(self, msg: object, *args: object, **kwargs: Any) -> None:
+        text = str(msg)
+        if text.startswith("Invalid request"):
+            text = text.partition(": ")[0]  # the rest quotes the request, which may hold a token
+        super().warning(text, *args, **kwargs)
 
 
 logger_class = JsonLogger

@@ -6,6 +6,7 @@ as a buffering proxy would, so threads never wait for a client.
 """
 
 import socket
+import struct
 import time
 from contextlib import suppress
 from functools import partial
@@ -14,9 +15,11 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from incoming import Incoming
+
 REQUEST_SECONDS = 10.0  # from the first look at a connection to the last byte of the request
 LINGER_SECONDS = 2.0  # for a client to read the last answer and close
-MAX_BUFFERED_BYTES = 256 * 1024  # more than any request that is answered; the parser refuses the rest
+SEND_SECONDS = 5  # for a client to take a piece of its answer
 READ_BYTES = 64 * 1024
 
 
@@ -25,59 +28,67 @@ class BufferingWorker(ThreadWorker):
 
     def init_process(self) -> None:
         # Both are in order of their deadlines, because each adds the same time to now.
-        self._reading: dict[TConn, tuple[float, bytearray]] = {}
+        self._reading: dict[TConn, tuple[float, Incoming]] = {}
         self._lingering: dict[socket.socket, float] = {}
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection whose end does not block the main loop."""
+        """Accept a connection whose end does not block the main loop, nor its client a thread for long."""
         with suppress(BlockingIOError, ConnectionAbortedError):
             sock, address = listener.accept()
             self.nr_conns += 1
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SEND_SECONDS, 0))
             self.enqueue_req(_Conn(self, sock, address, listener.getsockname()))
 
     def enqueue_req(self, conn: TConn) -> None:
         """Hand `conn` to a thread if its next request is complete, else wait for the rest."""
-        parser: Any = conn.parser
-        left_over = parser.unreader.take_buffered() if parser else b""
-        self._reading[conn] = (time.monotonic() + REQUEST_SECONDS, bytearray(left_over))
+        self._reading[conn] = (time.monotonic() + REQUEST_SECONDS, Incoming())
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, EVENT_READ, partial(self._read, conn))
-        self._read(conn)
+        parser: Any = conn.parser
+        left_over = parser.unreader.take_buffered() if parser else b""
+        if not left_over or not self._take(conn, left_over):
+            self._read(conn)
 
     def murder_pending(self) -> None:
         """Close what has taken too long; at shutdown also what has not begun."""
         super().murder_pending()
         now = time.monotonic()
-        for conn, (deadline, received) in list(self._reading.items()):
-            if now >= deadline or not (self.alive or received):
+        for conn, (deadline, incoming) in list(self._reading.items()):
+            if now >= deadline or not (self.alive or incoming.received):
                 self._give_up(conn)
         for sock, deadline in list(self._lingering.items()):
             if now >= deadline:
                 self._end(sock)
 
     def _read(self, conn: TConn, _sock: object = None) -> None:
-        received = self._reading[conn][1]
         try:
             data = conn.sock.recv(READ_BYTES)
         except BlockingIOError:
-            data = b""
-            if not received:
-                return
-        except OSError:
-            self._give_up(conn)
             return
+        except OSError:
+            data = b""
+        if data:
+            self._take(conn, data)
         else:
-            if not data:
-                self._give_up(conn)
-                return
-        received += data
-        if is_complete(received):
+            self._give_up(conn)
+
+    def _take(self, conn: TConn, data: bytes) -> bool:
+        """Add what came to the request of `conn`; return whether that went to a thread."""
+        incoming = self._reading[conn][1]
+        if incoming.add(data):
             self._forget(conn)
             conn.init()
             parser: Any = conn.parser
-            parser.unreader.unread(bytes(received))
+            parser.unreader.unread(bytes(incoming.received))
             super().enqueue_req(conn)
+            return True
+        if incoming.wants_continue:
+            incoming.wants_continue = False
+            with suppress(OSError):
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return False
 
     def _give_up(self, conn: TConn) -> None:
         self._forget(conn)
@@ -127,25 +138,3 @@ class _Conn(TConn):
             self._worker.linger(self.sock)
         else:
             super().close(graceful)
-
-
-def is_complete(received: bytes | bytearray) -> bool:
-    """Return whether a thread can answer `received` without waiting for the client.
-
-    That is so for a whole request, and for one that will be refused unread. What is malformed is for
-    gunicorn's parser to judge; here it only must not wait for more than it needs.
-    """
-    head, end, body = bytes(received).partition(b"\r\n\r\n")
-    if not end:
-        return len(received) > MAX_BUFFERED_BYTES
-    headers = head.lower()
-    if b"\r\nexpect:" in headers:
-        return True  # the client waits for us to speak first
-    if b"\r\ntransfer-encoding:" in headers:
-        whole = body.endswith(b"\r\n\r\n") and (body.startswith(b"0") or b"\r\n0" in body)
-        return whole or len(body) > MAX_BUFFERED_BYTES
-    _, found, rest = headers.partition(b"\r\ncontent-length:")
-    length = rest.partition(b"\r\n")[0].strip()
-    if not found or not length.isdigit():
-        return True
-    return len(body) >= min(int(length[:18]), MAX_BUFFERED_BYTES)

@@ -140,6 +140,8 @@ def test_slow_clients_do_not_delay_others(running: service.Service) -> None:
         b"GET /health HTTP/1.1\r\nHost: x\r\nX-Half: ",
         REGISTER_HEAD + b'Content-Length: 100\r\n\r\n{"username"',
         REGISTER_HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"us',
+        REGISTER_HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n\r\n0\r\n\r\n",
+        REGISTER_HEAD + b"Expect: 100-continue\r\nContent-Length: 45\r\n\r\n",
     ]
     stop = threading.Event()
 
@@ -182,6 +184,34 @@ def test_client_that_never_closes_does_not_block_the_worker(running: service.Ser
             sock.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
         assert max(seconds_of_health(running) for _ in range(10)) < 1
+
+
+def test_health_that_many_ask_for_is_not_called_ill(running: service.Service) -> None:
+    def ask(_: int) -> int:
+        return requests.get(f"{running.url}/health", timeout=30).status_code
+
+    with ThreadPoolExecutor(80) as threads:
+        statuses = list(threads.map(ask, range(600)))
+
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param("GET /health?password=hunter2é HTTP/1.1\r\nHost: x\r\n\r\n".encode(), id="request line"),
+        pytest.param(b"GET /health HTTP/1.1\r\nAuthorization Bearer hunter2\r\n\r\n", id="header"),
+    ],
+)
+def test_request_that_gunicorn_refuses_is_logged_without_its_text(
+    running: service.Service, request_bytes: bytes
+) -> None:
+    with connect(running) as sock:
+        sock.sendall(request_bytes)
+        assert read_all(sock).startswith(b"HTTP/1.1 400")
+
+    assert "Invalid request" in running.log.read_text()
+    assert "hunter2" not in running.log.read_text()
 
 
 def test_client_that_hangs_up_leaves_no_trace(running: service.Service, url: str) -> None:
