@@ -4,7 +4,6 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,10 +11,13 @@ from flask import Flask, request
 from flask_bcrypt import Bcrypt
 from flask_cors import CORS
 from jwt.warnings import InsecureKeyLengthWarning
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import auth
+import commands
+import health
 import logs
-from auth import errors, responses, users
+from auth import errors
 from auth.guards import MAX_BODY_BYTES
 from auth.passwords import Passwords
 from config import Settings, read_environment
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 CORS_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-INIT_DB_SECONDS = 3600.0  # an index on a large table; nobody waits for an answer
 PREFLIGHT_SECONDS = 600  # Chromium keeps none longer than two hours, others less
 
 log = logging.getLogger("app")
@@ -50,6 +51,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["BCRYPT_LOG_ROUNDS"] = settings.bcrypt_rounds
 
     app.wsgi_app = logs.RequestLog(FixedHeaders(app.wsgi_app))  # type: ignore[method-assign]
+    if settings.trusted_proxies:  # else X-Forwarded-For is what any client makes up
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies)  # type: ignore[method-assign]
     errors.init_app(app)
     _init_cors(app, settings)
     database = Database(settings.db_url, pool_size=settings.db_pool_size)
@@ -66,8 +69,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         ),
     )
     app.register_blueprint(auth.bp)
-    _add_health(app, database)
-    _add_commands(app, database)
+    health.init_app(app, database)
+    commands.init_app(app, database)
     return app
 
 
@@ -114,6 +117,7 @@ class FixedHeaders:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
             if environ["REQUEST_METHOD"] == "OPTIONS" and status.startswith("200"):
                 status = "204 NO CONTENT"  # Flask's own answer is an empty page of HTML
+            if status.startswith("204"):  # no content has no type
                 headers = [header for header in headers if not header[0].startswith("Content-")]
             return start_response(status, headers + fixed, *exc_info)
 
@@ -125,45 +129,6 @@ def _apply_schema(database: Database) -> None:
         database.apply_schema()
     except DatabaseUnavailable as exc:
         log.error("schema_not_applied: %s; the service answers 503 until that is mended", exc)
-
-
-def _add_health(app: Flask, database: Database) -> None:
-    @app.get("/health")
-    def health() -> tuple[dict[str, Any], int]:
-        problem = _problem(database)
-        answer = {
-            "status": "unhealthy" if problem else "healthy",
-            "service": "user-service",
-            "database": "disconnected" if problem else "connected",
-            "timestamp": responses.utc(datetime.now(timezone.utc)),
-        }
-        if not problem:
-            return answer, 200
-        log.error("unhealthy: %s", problem)
-        return answer | errors.body("database_unavailable"), 503
-
-    @app.get("/health/live")
-    def live() -> dict[str, str]:
-        return {"status": "alive"}
-
-
-def _problem(database: Database) -> str:
-    """Return what keeps the database from serving, "" when nothing does."""
-    try:
-        return "" if database.ping(users.is_writable) else "the database is read-only"
-    except DatabaseUnavailable as exc:
-        return str(exc)
-
-
-def _add_commands(app: Flask, database: Database) -> None:
-    @app.cli.command("init-db")
-    def init_db() -> None:
-        """Create what schema.sql describes and the database lacks."""
-        try:
-            database.apply_schema(seconds=INIT_DB_SECONDS)
-        except DatabaseUnavailable as exc:
-            raise click.ClickException(str(exc)) from None
-        click.echo("The database has everything that schema.sql describes.")
 
 
 if __name__ == "__main__":

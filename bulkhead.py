@@ -10,7 +10,11 @@ from collections import deque
 
 
 class Full(Exception):
-    """As many as may wait are waiting already, or the wait was too long."""
+    """As many as may wait are waiting already."""
+
+
+class TooLate(Full):
+    """The wait was too long."""
 
 
 class Bulkhead:
@@ -23,7 +27,10 @@ class Bulkhead:
         self._lock = threading.Lock()
 
     def enter(self, *, until: float) -> None:
-        """Take a place, waiting until the monotonic time `until`; every enter needs a leave. Raises Full."""
+        """Take a place, waiting until the monotonic time `until`; every enter needs a leave.
+
+        Raises Full at once or TooLate in the end.
+        """
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -38,7 +45,7 @@ class Bulkhead:
         with self._lock:
             if turn in self._turns:
                 self._turns.remove(turn)
-                raise Full
+                raise TooLate
         # Our turn came in the moment in which we gave up: the place is ours.
 
     def leave(self) -> None:

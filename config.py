@@ -23,6 +23,7 @@ DEFAULT_CORS_ORIGINS = ("http://localhost:3000", "http://localhost:3001")
 SAMPLE_SECRET_KEYS = frozenset(
     {"change-me", "changeme", "secret", "dev", "your-secret-key", "development-only-secret-key-do-not-deploy"}
 )
+DAY_SECONDS = 24 * 3600
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
 
@@ -57,6 +58,10 @@ class Settings:
     bcrypt_rounds: int = 12
     password_min_length: int = 8
     log_level: str = "INFO"
+    refresh_expires_seconds: int = 14 * DAY_SECONDS
+    session_max_seconds: int = 30 * DAY_SECONDS  # NIST SP 800-63B-4, AAL1
+    refresh_reuse_seconds: int = 10
+    trusted_proxies: int = 0
     gunicorn_workers: int = field(default_factory=lambda: cores())
     gunicorn_threads: int = 0  # 0: enough for everything that may wait, see gunicorn.conf.py
     db_pool_size: int = 8  # a worker
@@ -110,10 +115,13 @@ def cores() -> int:
 def read_environment(directory: Path | None = None) -> dict[str, str]:
     """Return the process environment over the `.env` in `directory` (default: beside this file).
 
-    `${...}` is not expanded, so a secret may contain it. Empty values are left out.
+    `${...}` is not expanded, so a secret may contain it. Empty values are left out. Raises ConfigError.
     """
     folder = directory or Path(__file__).parent
-    from_file = dotenv_values(folder / ".env", interpolate=False)
+    try:
+        from_file = dotenv_values(folder / ".env", interpolate=False)
+    except UnicodeDecodeError:
+        raise ConfigError({".env": "must be UTF-8 text"}) from None
     merged = {name: value for name, value in from_file.items() if value}
     return merged | {name: value for name, value in os.environ.items() if value}
 
@@ -181,7 +189,11 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "PORT": _whole_number(1, 65535),
     "FLASK_DEBUG": _switch,
     "CORS_ORIGINS": _cors_origins,
-    "JWT_EXPIRES_SECONDS": _whole_number(1, 366 * 24 * 3600),
+    "JWT_EXPIRES_SECONDS": _whole_number(1, 366 * DAY_SECONDS),
+    "REFRESH_EXPIRES_SECONDS": _whole_number(1, 366 * DAY_SECONDS),
+    "SESSION_MAX_SECONDS": _whole_number(1, 366 * DAY_SECONDS),
+    "REFRESH_REUSE_SECONDS": _whole_number(0, 300),
+    "TRUSTED_PROXIES": _whole_number(0, 10),
     "BCRYPT_ROUNDS": _whole_number(4, 16),
     "PASSWORD_MIN_LENGTH": _whole_number(8, 64),
     "LOG_LEVEL": _log_level,

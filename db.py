@@ -26,7 +26,7 @@ from psycopg2.extensions import (
     parse_dsn,
 )
 
-from bulkhead import Bulkhead, Full
+from bulkhead import Bulkhead, Full, TooLate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +39,7 @@ STATEMENT_SECONDS = 3.0  # PostgreSQL's own limit, below ours so that the connec
 WAITING = 32  # how many threads may wait for a pooled connection
 WAIT_SECONDS = 1.0
 PING_SECONDS = 2.0
+PINGS_WAITING = 8
 SCHEMA_SECONDS = 20.0  # at start; building an index on a large table takes a while
 SCHEMA_RETRY_SECONDS = 10.0
 
@@ -55,6 +56,10 @@ class ConnectionLost(DatabaseUnavailable):
 
 class PoolExhausted(DatabaseUnavailable):
     """Every pooled connection stayed in use for as long as a request may wait."""
+
+
+class PoolFull(PoolExhausted):
+    """As many as may wait for a pooled connection are waiting already."""
 
 
 class SchemaError(DatabaseUnavailable):
@@ -84,9 +89,13 @@ class Connection(connection):
 class Pool:
     """At most `size` connections, opened when first needed and kept; the last one used goes out first."""
 
-    def __init__(self, connect: Callable[[], Connection], size: int) -> None:
+    def __init__(
+        self, connect: Callable[[], Connection], *, size: int, waiting: int, wait_seconds: float
+    ) -> None:
         self._connect = connect
         self._size = size
+        self._waiting = waiting
+        self._wait_seconds = wait_seconds
         self._forget()
         # A connection shared by two processes mixes up their answers. psycopg2 does not close
         # what another process opened, so forgetting is enough.
@@ -95,17 +104,19 @@ class Pool:
 
     def _forget(self) -> None:
         self._idle: list[Connection] = []
-        self._places = Bulkhead(running=self._size, waiting=WAITING)
+        self._places = Bulkhead(running=self._size, waiting=self._waiting)
 
     def take(self) -> Connection:
         """Return a connection that is alive, to be given back.
 
-        Raises PoolExhausted at once when WAITING callers wait already, else after WAIT_SECONDS.
+        Raises PoolFull at once or PoolExhausted in the end.
         """
         try:
-            self._places.enter(until=min(time.monotonic() + WAIT_SECONDS, _limit.at))
+            self._places.enter(until=min(time.monotonic() + self._wait_seconds, _limit.at))
+        except TooLate:
+            raise PoolExhausted("every pooled connection stayed in use") from None
         except Full:
-            raise PoolExhausted("every pooled connection is in use") from None
+            raise PoolFull("too many threads wait for a pooled connection") from None
         try:
             return self._alive() or self._connect()
         except BaseException:
@@ -142,9 +153,10 @@ class Database:
         # when the server is frozen.
         psycopg2.extensions.set_wait_callback(_wait)
         self._dsn = _with_session_options(url)
-        self._pool = Pool(self._connect_to_schema, pool_size)
+        connect = self._connect_to_schema
+        self._pool = Pool(connect, size=pool_size, waiting=WAITING, wait_seconds=WAIT_SECONDS)
         # A pool of its own: whether the database answers must not depend on who holds the others.
-        self._ping_pool = Pool(self._connect_to_schema, 1)
+        self._ping_pool = Pool(connect, size=1, waiting=PINGS_WAITING, wait_seconds=PING_SECONDS)
         self._schema_ready = False
         self._schema_failure: SchemaError | None = None
         self._schema_retry_at = 0.0
@@ -163,7 +175,10 @@ class Database:
         return self._run(self._pool, query, *args, **kwargs)
 
     def ping(self, query: Callable[[cursor], T]) -> T:
-        """Run `query` on a connection kept for health checks, within PING_SECONDS."""
+        """Run `query` on a connection kept for health checks, within PING_SECONDS.
+
+        Raises PoolFull when enough others are asking.
+        """
         _limit.at = time.monotonic() + PING_SECONDS
         return self._run(self._ping_pool, query)
 

@@ -28,9 +28,9 @@ def run(create_app: Callable[[Settings], Flask]) -> None:
     """Serve until Ctrl-C. Whatever keeps it from starting is one sentence on stderr and exit status 1."""
     for number in (signal.SIGINT, signal.SIGTERM):  # also while it starts, without a traceback
         signal.signal(number, lambda *_: sys.exit(0))
-    environ = read_environment()
     with ExitStack() as stack:
         try:
+            environ = read_environment()
             settings = Settings.from_env(environ | _defaults(environ, stack))
             app = create_app(settings)
         except (ConfigError, StartError, embedded_postgres.StartError) as exc:

@@ -37,3 +37,23 @@ $$;
 
 CREATE UNIQUE INDEX IF NOT EXISTS users_username_lower_key ON users (lower(username COLLATE "C"));
 CREATE UNIQUE INDEX IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));
+
+-- Sessions: one for each registration and login; the access token names it in its claim "sid". A refresh token is
+-- a handle, the same for the whole session, and a secret that every refresh replaces. Only SHA-256 is kept of either.
+CREATE TABLE IF NOT EXISTS sessions (
+    id BIGSERIAL PRIMARY KEY,
+    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    handle_hash BYTEA UNIQUE NOT NULL,
+    token_hash BYTEA NOT NULL,
+    previous_hash BYTEA,                    -- of the refresh token that was replaced last
+    salt BYTEA,                             -- what made the current token out of that one
+    created_at TIMESTAMPTZ NOT NULL,
+    last_used_at TIMESTAMPTZ NOT NULL,      -- when it was opened or last refreshed
+    valid_until TIMESTAMPTZ NOT NULL,       -- when it ends unless it is refreshed
+    expires_at TIMESTAMPTZ NOT NULL,        -- when it ends in any case
+    ip TEXT NOT NULL,
+    user_agent TEXT NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS sessions_user_id_idx ON sessions (user_id);
+CREATE INDEX IF NOT EXISTS sessions_valid_until_idx ON sessions (valid_until);

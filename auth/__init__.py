@@ -27,4 +27,4 @@ def services() -> Services:
 
 
 # Last, because the route modules register themselves on `bp`.
-from auth.routes import account  # noqa: E402, F401
+from auth import routes as routes  # noqa: E402

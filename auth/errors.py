@@ -29,10 +29,14 @@ REGISTRY = {
     "token_missing": Failure(401, "A bearer token is required."),
     "token_expired": Failure(401, "The token has expired, please log in again."),
     "token_invalid": Failure(401, "The token is not valid, please log in again."),
+    "refresh_invalid": Failure(401, "The session is over, please log in again."),
+    "refresh_reused": Failure(401, "The session was ended for your safety, please log in again."),
+    "wrong_password": Failure(403, "The current password is not right."),
     "not_found": Failure(404, "There is nothing at this address."),
     "method_not_allowed": Failure(405, "This address does not support that method."),
     "username_taken": Failure(409, "This username is already taken."),
     "email_taken": Failure(409, "This email address is already registered."),
+    "account_in_use": Failure(409, "The account cannot be deleted while other services still use it."),
     "body_too_large": Failure(413, "The request body is larger than 64 KiB."),
     "unsupported_media_type": Failure(415, "The request body must be sent as application/json."),
     "internal_error": Failure(500, "Something went wrong on our side."),
@@ -44,6 +48,8 @@ _CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_l
 _CHALLENGE = {
     "token_expired": 'Bearer error="invalid_token"',
     "token_invalid": 'Bearer error="invalid_token"',
+    "refresh_invalid": 'Bearer error="invalid_token"',
+    "refresh_reused": 'Bearer error="invalid_token"',
 }
 _MALFORMED = (400, 413, 415)
 

@@ -1,15 +1,19 @@
-"""What stands before a route: the JSON body and the bearer token."""
+"""What stands before a route: the JSON body, the bearer token, the client."""
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from flask import g, request
 from gunicorn.http.errors import ParseException
 
-from auth import services, tokens, validation
+from auth import services, token_pairs, tokens, validation
+from auth.callers import Caller
 from auth.errors import ApiError
+from auth.refresh_tokens import RefreshToken
+from auth.sessions import NewSession
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -33,28 +37,64 @@ def json_body() -> dict[str, Any]:
     return validation.parse_object(raw)
 
 
-def login_required(view: Callable[P, T]) -> Callable[P, T]:
-    """Let a request pass only with a valid access token, whose claims are then in `g.claims`.
+def optional_json_body() -> dict[str, Any]:
+    """Return the JSON object in the request's body, {} when there is no body. Raises as json_body does."""
+    has_body = request.content_length or request.headers.get("Transfer-Encoding")
+    return json_body() if has_body else {}
 
-    Raises ApiError `token_missing`, `token_expired` or `token_invalid`.
+
+def login_required(view: Callable[P, T]) -> Callable[P, T]:
+    """Let a request pass only with a valid access token, and put its Caller into `g.caller`.
+
+    Raises ApiError `token_missing`, `token_expired` or `token_invalid`. Whether the user and the session
+    are still there, the route's own statement finds out.
     """
 
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        g.claims = _claims()
+        g.caller = authenticate()
         return view(*args, **kwargs)
 
     return guarded
 
 
-def _claims() -> tokens.Claims:
+def authenticate() -> Caller:
+    """Return who sent the request. Raises as login_required does."""
+    now = time.time()
     try:
-        return tokens.verify(_bearer_token(), key=services().settings.secret_key, now=time.time())
+        claims = tokens.verify(_bearer_token(), key=services().settings.secret_key, now=now)
     except tokens.TokenExpired:
         raise ApiError("token_expired") from None
     except tokens.TokenInvalid as exc:
         cause = f"authentication_failed code=token_invalid cause={exc}"
         raise ApiError("token_invalid", log_message=cause) from None
+    return Caller(claims.user_id, claims.session_id, datetime.fromtimestamp(now, timezone.utc))
+
+
+def still_there(found: T | None) -> T:
+    """Return what a guarded statement found. Raises ApiError `token_invalid` when it found no caller."""
+    if found is None:
+        raise caller_gone()
+    return found
+
+
+def caller_gone() -> ApiError:
+    """Return the refusal of a caller who is no longer a user, or whose session is over."""
+    cause = f"session_over user_id={g.caller.user_id} session_id={g.caller.session_id}"
+    return ApiError("token_invalid", log_message=cause)
+
+
+def new_session() -> tuple[RefreshToken, NewSession]:
+    """Return a session for the client that sent the request, and its first refresh token."""
+    refresh = token_pairs.new_refresh_token()
+    session = token_pairs.new_session(
+        refresh,
+        settings=services().settings,
+        now=datetime.now(timezone.utc),
+        ip=request.remote_addr or "",
+        user_agent=request.headers.get("User-Agent", ""),
+    )
+    return refresh, session
 
 
 def _bearer_token() -> str:

@@ -3,6 +3,8 @@
 from datetime import datetime, timezone
 from typing import Any
 
+from auth.sessions import Session
+from auth.token_pairs import TokenPair
 from auth.users import User
 
 
@@ -23,18 +25,42 @@ def user(row: User) -> dict[str, Any]:
     }
 
 
-def login(row: User, *, token: str, expires_in: int) -> dict[str, Any]:
-    """Return the answer to a login. expires_in: seconds."""
-    return {"token": token, "type": "Bearer", "expires_in": expires_in, "user": user(row)}
+def token_pair(pair: TokenPair) -> dict[str, Any]:
+    """Return the tokens as RFC 6749 section 5.1 would, with `token` for what it calls access_token."""
+    return {
+        "token": pair.token,
+        "type": "Bearer",
+        "expires_in": pair.expires_in,
+        "refresh_token": pair.refresh_token,
+        "refresh_expires_in": pair.refresh_expires_in,
+    }
 
 
-def registration(row: User, *, token: str, expires_in: int) -> dict[str, Any]:
+def login(row: User, pair: TokenPair) -> dict[str, Any]:
+    """Return the answer to a login."""
+    return {**token_pair(pair), "user": user(row)}
+
+
+def registration(row: User, pair: TokenPair) -> dict[str, Any]:
     """Return the answer to a registration: a login's, and what an older client reads."""
     return {
         "message": "User registered successfully",
-        **login(row, token=token, expires_in=expires_in),
+        **login(row, pair),
         "userId": row.id,
         "username": row.username,
+    }
+
+
+def session(row: Session, *, current: bool) -> dict[str, Any]:
+    """Return a session as its user sees it."""
+    return {
+        "id": row.id,
+        "created_at": utc(row.created_at),
+        "last_used_at": utc(row.last_used_at),
+        "expires_at": utc(row.expires_at),
+        "ip": row.ip,
+        "user_agent": row.user_agent,
+        "current": current,
     }
 
 

@@ -13,6 +13,7 @@ ALGORITHM = "HS256"
 LEEWAY_SECONDS = 10  # the clocks of two machines differ
 MAX_TIME = 1e300  # a float holds it; JSON has integers that none does
 MAX_USER_ID = 2**31 - 1  # users.id is SERIAL
+MAX_SESSION_ID = 2**63 - 1  # sessions.id is BIGSERIAL
 
 
 class TokenInvalid(Exception):
@@ -28,17 +29,21 @@ class Claims:
     """What a token that this service signed says. Times: seconds since the epoch."""
 
     user_id: int
+    session_id: int | None  # None: issued by a version that had no sessions
     expires_at: float
     not_before: float
 
 
-def issue(user_id: int, email: str, *, key: str, now: float, ttl_seconds: int, token_id: str) -> str:
+def issue(
+    user_id: int, email: str, *, session_id: int, key: str, now: float, ttl_seconds: int, token_id: str
+) -> str:
     """Return a signed access token. now: seconds since the epoch."""
     issued_at = int(now)
     claims = {
         "id": user_id,
         "email": email,
         "sub": str(user_id),
+        "sid": session_id,
         "iat": issued_at,
         "exp": issued_at + ttl_seconds,
         "jti": token_id,
@@ -50,7 +55,7 @@ def verify(token: str, *, key: str, now: float) -> Claims:
     """Return the claims of an access token that this service issued.
 
     now: seconds since the epoch. Raises TokenExpired or TokenInvalid. The algorithm is fixed
-    (RFC 8725 section 3.1). `sub` and `jti` may be absent: an earlier version issued such tokens.
+    (RFC 8725 section 3.1). `sub`, `jti` and `sid` may be absent: earlier versions issued such tokens.
     """
     claims = _signed_claims(token, key)
     if claims.not_before > now + LEEWAY_SECONDS:
@@ -74,7 +79,7 @@ def _signed_claims(token: str, key: str) -> Claims:
     except jwt.PyJWTError as exc:
         raise TokenInvalid(type(exc).__name__) from exc
     not_before = max(_time(claims, name) if name in claims else 0.0 for name in ("iat", "nbf"))
-    return Claims(_user_id(claims), _time(claims, "exp"), not_before)
+    return Claims(_user_id(claims), _session_id(claims), _time(claims, "exp"), not_before)
 
 
 def _user_id(claims: dict[str, Any]) -> int:
@@ -84,6 +89,13 @@ def _user_id(claims: dict[str, Any]) -> int:
     if claims.get("sub", str(user_id)) != str(user_id):
         raise TokenInvalid("sub")
     return user_id
+
+
+def _session_id(claims: dict[str, Any]) -> int | None:
+    session_id = claims.get("sid")
+    if session_id is not None and (type(session_id) is not int or not 0 < session_id <= MAX_SESSION_ID):
+        raise TokenInvalid("sid")
+    return session_id
 
 
 def _time(claims: dict[str, Any], name: str) -> float:

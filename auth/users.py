@@ -1,13 +1,15 @@
 """The users table: its rows as frozen dataclasses, and every statement on it."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from psycopg2 import DataError
-from psycopg2.errors import UniqueViolation
+from psycopg2.errors import ForeignKeyViolation, UniqueViolation
 from psycopg2.extensions import cursor
 
+from auth.callers import CALLER, Caller
 from auth.errors import ApiError
 
 _COLUMNS = "id, username, email, first_name, last_name, created_at"
@@ -33,49 +35,33 @@ class Credential:
     password_hash: str = field(repr=False)
 
 
-def create(
-    cur: cursor,
-    *,
-    username: str,
-    email: str,
-    password_hash: str,
-    first_name: str | None,
-    last_name: str | None,
-) -> User:
-    """Insert a user; the unique indexes decide who was first.
-
-    Raises ApiError `username_taken` or `email_taken`, and `validation_failed` where an older table is
-    too narrow for the email or the database's encoding has no such character.
-    """
-    try:
-        cur.execute(
-            f"""
-            INSERT INTO users (username, email, password, first_name, last_name)
-            VALUES (%s, %s, %s, %s, %s)
-            RETURNING {_COLUMNS}
-            """,
-            (username, email, password_hash, first_name, last_name),
-        )
-    except UniqueViolation as exc:
-        raise ApiError(_taken(exc)) from exc
-    except DataError as exc:
-        names = {"first_name": first_name, "last_name": last_name}
-        raise ApiError("validation_failed", fields=_unstorable(exc, names)) from exc
-    return User(*_row(cur))
-
-
-def find_by_id(cur: cursor, user_id: int) -> User | None:
-    """Return the user with this id, None when there is none."""
+def find_caller(cur: cursor, caller: Caller) -> User | None:
+    """Return the user who calls, None when they are gone or their session is over."""
     cur.execute(
         f"""
+        WITH {CALLER}
         SELECT {_COLUMNS}
         FROM users
-        WHERE id = %s
+        JOIN caller USING (id)
         """,
-        (user_id,),
+        caller.parameters(),
     )
     row = cur.fetchone()
     return User(*row) if row else None
+
+
+def find_credential(cur: cursor, caller: Caller) -> Credential | None:
+    """Return the user who calls with the hash of their password, as find_caller does."""
+    cur.execute(
+        f"""
+        WITH {CALLER}
+        SELECT password, {_COLUMNS}
+        FROM users
+        JOIN caller USING (id)
+        """,
+        caller.parameters(),
+    )
+    return _credential(cur)
 
 
 def find_by_login(cur: cursor, login: str) -> Credential | None:
@@ -95,12 +81,52 @@ def find_by_login(cur: cursor, login: str) -> Credential | None:
         cur.execute(statement, {"login": login})
     except DataError:  # a character that the database's encoding does not have
         return None
+    return _credential(cur)
+
+
+def update(cur: cursor, caller: Caller, changes: dict[str, str | None]) -> User | None:
+    """Change some columns of the user who calls; None when they are gone or their session is over.
+
+    changes: column to value; the columns are our own names. Raises as `storing` does.
+    """
+    with storing(changes):
+        cur.execute(
+            f"""
+            WITH {CALLER}
+            UPDATE users
+            SET {", ".join(f"{column} = %({column})s" for column in changes)}
+            FROM caller
+            WHERE users.id = caller.id
+            RETURNING {", ".join(f"users.{column}" for column in _COLUMNS.split(", "))}
+            """,
+            caller.parameters() | changes,
+        )
     row = cur.fetchone()
-    return Credential(User(*row[1:]), row[0]) if row else None
+    return User(*row) if row else None
 
 
-def replace_hash(cur: cursor, user_id: int, *, old: str, new: str) -> None:
-    """Store a new hash of the same password, unless the password has changed meanwhile."""
+def delete(cur: cursor, caller: Caller) -> bool:
+    """Delete the user who calls and all that is theirs; False when they or their session are gone.
+
+    Raises ApiError `account_in_use` when a row of another service refers to the user.
+    """
+    try:
+        cur.execute(
+            f"""
+            WITH {CALLER}
+            DELETE FROM users
+            USING caller
+            WHERE users.id = caller.id
+            """,
+            caller.parameters(),
+        )
+    except ForeignKeyViolation as exc:
+        raise ApiError("account_in_use") from exc
+    return cur.rowcount == 1
+
+
+def replace_hash(cur: cursor, user_id: int, *, old: str, new: str) -> bool:
+    """Store another hash, unless the old one has been replaced meanwhile; return whether it was stored."""
     cur.execute(
         """
         UPDATE users
@@ -109,26 +135,40 @@ def replace_hash(cur: cursor, user_id: int, *, old: str, new: str) -> None:
         """,
         (new, user_id, old),
     )
+    return cur.rowcount == 1
 
 
 def is_writable(cur: cursor) -> bool:
     """Return whether users can be read and written now: not on a standby, nor behind somebody's lock."""
     cur.execute("SELECT current_setting('transaction_read_only') = 'off', EXISTS (SELECT FROM users)")
-    return bool(_row(cur)[0])
-
-
-def _row(cur: cursor) -> tuple[Any, ...]:
     row = cur.fetchone()
-    assert row is not None  # both callers' statements always return one
-    return row
+    return row is not None and bool(row[0])
 
 
-def _taken(exc: UniqueViolation) -> str:
-    return "email_taken" if "email" in (exc.diag.constraint_name or "") else "username_taken"
+@contextmanager
+def storing(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Turn what PostgreSQL refuses of a user's columns into an ApiError; the constraints decide.
+
+    Raises `username_taken` or `email_taken`, and `validation_failed` where an older table is too narrow
+    for the email or the database's encoding has no such character.
+    """
+    try:
+        yield
+    except UniqueViolation as exc:
+        taken = "email_taken" if "email" in (exc.diag.constraint_name or "") else "username_taken"
+        raise ApiError(taken) from exc
+    except DataError as exc:
+        raise ApiError("validation_failed", fields=_unstorable(exc, values)) from exc
 
 
-def _unstorable(exc: DataError, names: dict[str, str | None]) -> dict[str, str]:
+def _credential(cur: cursor) -> Credential | None:
+    row = cur.fetchone()
+    return Credential(User(*row[1:]), row[0]) if row else None
+
+
+def _unstorable(exc: DataError, values: Mapping[str, str | None]) -> dict[str, str]:
     if exc.pgcode == "22001":  # string_data_right_truncation; an older version had VARCHAR(100) emails
         return {"email": "Email is too long for this service."}
     sentence = "Names hold a character that this service cannot store."
-    return {field: sentence for field, name in names.items() if name and not name.isascii()}
+    names = ("first_name", "last_name")
+    return {name: sentence for name in names if not (values.get(name) or "").isascii()}

@@ -10,11 +10,14 @@ from auth.passwords import normalise
 
 MAX_PASSWORD_CHARACTERS = 256
 MAX_NESTING = 32
+MAX_PROBLEMS = 20
 
 _USERNAME = re.compile(r"[A-Za-z0-9._-]{1,50}")
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 # https://html.spec.whatwg.org/#valid-e-mail-address, with at least one dot in the domain.
 _EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})+")
+_FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
+_NOT_TEXT = "Text must not hold NUL characters, lone surrogates or deep nesting."
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL refuses NUL, UTF-8 has no lone surrogates
 
 
@@ -35,6 +38,34 @@ class Login:
 
     login: str
     password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ProfileChange:
+    """Columns of users and their new values, and the password that some of them need."""
+
+    changes: dict[str, str | None]
+    current_password: str = field(repr=False)
+
+    def changes_identity(self, username: str, email: str) -> bool:
+        """Return whether the user would have another username or email than these."""
+        new = self.changes.get("username", username), self.changes.get("email", email)
+        return new != (username, email)
+
+    def proof(self) -> str:
+        """Return the current password. Raises ApiError `validation_failed` when it was not sent."""
+        if not self.current_password:
+            sentence = "Current password is required to change the username or the email."
+            raise ApiError("validation_failed", fields={"current_password": sentence})
+        return self.current_password
+
+
+@dataclass(frozen=True)
+class PasswordChange:
+    """The password that proves who asks, and the one to be."""
+
+    current_password: str = field(repr=False)
+    new_password: str = field(repr=False)
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -72,13 +103,55 @@ def login(body: dict[str, Any]) -> Login:
     """
     fields = _Fields(body)
     email, username = fields.text("email").strip(), fields.text("username").strip()
-    password = fields.text("password")
     if not email and not username:
         fields.complain("email", "Email or username is required.")
-    if not password:
-        fields.complain("password", "Password is required.")
+    password = fields.required_text("password")
     fields.raise_problems()
     return Login(email or username, password)
+
+
+def refresh_token(body: dict[str, Any]) -> str:
+    """Return the refresh token in `body`, of any shape. Raises ApiError `validation_failed`."""
+    return _one_text(body, "refresh_token")
+
+
+def password(body: dict[str, Any]) -> str:
+    """Return the password that confirms a request. Raises ApiError `validation_failed`."""
+    return _one_text(body, "password")
+
+
+def profile(body: dict[str, Any]) -> ProfileChange:
+    """Return what `body` changes; the rules are registration's. Raises ApiError `validation_failed`."""
+    fields = _Fields(body)
+    changes: dict[str, str | None] = {}
+    if "username" in body:
+        changes["username"] = fields.username("username")
+    if "email" in body:
+        changes["email"] = fields.email("email")
+    for name, camel_case in (("first_name", "firstName"), ("last_name", "lastName")):
+        if name in body or camel_case in body:
+            changes[name] = fields.name(name, camel_case)
+    current_password = fields.text("current_password")
+    fields.raise_problems()
+    return ProfileChange(changes, current_password)
+
+
+def password_change(body: dict[str, Any], *, password_min_length: int) -> PasswordChange:
+    """Return the old and the new password. Raises ApiError `validation_failed`, also when they are equal."""
+    fields = _Fields(body)
+    current = fields.required_text("current_password")
+    new = fields.new_password("new_password", password_min_length)
+    if new and normalise(new) == normalise(current):
+        fields.complain("new_password", "New password must differ from the current one.")
+    fields.raise_problems()
+    return PasswordChange(current, new)
+
+
+def _one_text(body: dict[str, Any], name: str) -> str:
+    fields = _Fields(body)
+    value = fields.required_text(name)
+    fields.raise_problems()
+    return value
 
 
 class _Fields:
@@ -86,11 +159,10 @@ class _Fields:
 
     def __init__(self, body: dict[str, Any]) -> None:
         self._body = body
-        self._problems = {
-            name: "Text must not hold NUL characters, lone surrogates or deep nesting."
-            for name, value in body.items()
-            if not _is_storable(value)
-        }
+        self._problems = {name: _NOT_TEXT for name, value in body.items() if not _is_storable(value)}
+        # Names that no client of ours sends would only blow up the answer and the log line.
+        if len(self._problems) > MAX_PROBLEMS or not all(map(_FIELD_NAME.fullmatch, self._problems)):
+            raise ApiError("invalid_json")
 
     def complain(self, name: str, sentence: str) -> None:
         self._problems.setdefault(name, sentence)
@@ -107,6 +179,12 @@ class _Fields:
         if not isinstance(value, str):
             self.complain(name, f"{_label(name)} must be a string.")
             return ""
+        return value
+
+    def required_text(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            self.complain(name, f"{_label(name)} is required.")
         return value
 
     def username(self, name: str) -> str:
@@ -128,14 +206,12 @@ class _Fields:
         return value.lower()
 
     def new_password(self, name: str, min_length: int) -> str:
-        value = self.text(name)
+        value = self.required_text(name)
         length = len(normalise(value))
-        if not value:
-            self.complain(name, "Password is required.")
-        elif length < min_length:
-            self.complain(name, f"Password must be at least {min_length} characters long.")
+        if value and length < min_length:
+            self.complain(name, f"{_label(name)} must be at least {min_length} characters long.")
         elif length > MAX_PASSWORD_CHARACTERS:
-            self.complain(name, f"Password must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
+            self.complain(name, f"{_label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
         return value
 
     def name(self, name: str, camel_case: str) -> str | None:

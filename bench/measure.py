@@ -5,6 +5,7 @@ import platform
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,9 +13,10 @@ from urllib.parse import urlsplit, urlunsplit
 import bcrypt
 import psycopg2
 
-from auth import tokens, users
+from auth import accounts, token_pairs, tokens
+from auth.callers import Caller
 from auth.errors import ApiError
-from config import cores
+from config import Settings, cores
 from db import Database
 
 SECRET_KEY = "a-key-for-the-benchmark-that-is-long-enough"
@@ -44,26 +46,51 @@ def database(server_url: str, name: str, *, users: int) -> str:
         hashed,
         users - 1,
     )
-    _run(url, "VACUUM ANALYZE users")
+    _run(
+        url,
+        "INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+        " expires_at, ip, user_agent) SELECT id, sha256(id::text::bytea), '', now(), now(),"
+        " now() + interval '1 day', now() + interval '1 day', '127.0.0.1', 'bench' FROM users ORDER BY id",
+    )
+    _run(url, "VACUUM ANALYZE users, sessions")
     return url
+
+
+def caller(user_id: int) -> Caller:
+    """Return who a token of `token` names: every user was given one session, with the same number."""
+    return Caller(user_id, user_id, datetime.now(timezone.utc))
 
 
 def token(user_id: int) -> str:
     return tokens.issue(
-        user_id, "x@example.com", key=SECRET_KEY, now=time.time(), ttl_seconds=3600, token_id="bench"
+        user_id,
+        "x@example.com",
+        session_id=user_id,
+        key=SECRET_KEY,
+        now=time.time(),
+        ttl_seconds=3600,
+        token_id="bench",
     )
 
 
 def refused(database: Database) -> None:
     """Register a username that is taken, in another case, with a hash that cost nothing."""
+    session = token_pairs.new_session(
+        token_pairs.new_refresh_token(),
+        settings=Settings("", SECRET_KEY),
+        now=datetime.now(timezone.utc),
+        ip="",
+        user_agent="",
+    )
     with suppress(ApiError):
         database.write(
-            users.create,
+            accounts.create,
             username="USER7",
             email="new@example.com",
             password_hash="-",
             first_name=None,
             last_name=None,
+            session=session,
         )
 
 

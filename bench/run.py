@@ -125,7 +125,7 @@ class Bench:
         statements: dict[str, Callable[[Database], object]] = {
             "login by email": lambda database: database.read(users.find_by_login, "user7@example.com"),
             "login by username": lambda database: database.read(users.find_by_login, "user7"),
-            "/me": lambda database: database.read(users.find_by_id, 7),
+            "/me": lambda database: database.read(users.find_caller, measure.caller(7)),
             "refused registration": lambda database: measure.refused(database),
         }
         for name, run in statements.items():

@@ -8,9 +8,11 @@ from typing import Any
 
 import jwt
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from flask_bcrypt import Bcrypt
 from psycopg2.extensions import cursor
+from werkzeug.test import TestResponse
 
 import db
 from app import create_app
@@ -20,6 +22,7 @@ from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
 
 REGISTER, LOGIN, ME = "/api/auth/register", "/api/auth/login", "/api/auth/me"
+REFRESH = "/api/auth/refresh"
 JSON = "application/json"
 ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 
@@ -31,10 +34,14 @@ STATUS_OF_CODE = {
     "token_missing": 401,
     "token_expired": 401,
     "token_invalid": 401,
+    "refresh_invalid": 401,
+    "refresh_reused": 401,
+    "wrong_password": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "username_taken": 409,
     "email_taken": 409,
+    "account_in_use": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "internal_error": 500,
@@ -53,10 +60,31 @@ def bearer(**claims: object) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def stocked(make_database: MakeDatabase) -> FlaskClient:
-    """A client of a service where ada is registered."""
-    client = client_on(make_database())
+    """A client of a service where ada, user 1, is registered and another service refers to her."""
+    url = make_database()
+    client = client_on(url)
     client.post(REGISTER, json=ADA)
+    run_sql(url, "CREATE TABLE streams (user_id INTEGER REFERENCES users (id))")
+    run_sql(url, "INSERT INTO streams VALUES (1)")
     return client
+
+
+@pytest.fixture
+def reused(stocked: FlaskClient) -> FlaskClient:
+    """A client that sends a refresh token which was replaced twice, whatever else it is told to send."""
+    first = stocked.post(LOGIN, json=ADA).get_json()["refresh_token"]
+    second = stocked.post(REFRESH, json={"refresh_token": first}).get_json()["refresh_token"]
+    stocked.post(REFRESH, json={"refresh_token": second})
+    return _Sending(stocked.application, {"refresh_token": first})
+
+
+class _Sending(FlaskClient):
+    def __init__(self, app: Flask, body: dict[str, str]) -> None:
+        super().__init__(app, app.response_class)
+        self._body = body
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        return super().open(*args, **kwargs, json=self._body)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +130,8 @@ def test_registry_holds_no_code_that_the_tests_leave_out() -> None:
     assert set(errors.REGISTRY) == set(STATUS_OF_CODE)
 
 
-POST = {"method": "POST"}
+POST, DELETE = {"method": "POST"}, {"method": "DELETE"}
+ADAS = bearer(id=1, exp=int(time.time()) + 3600)
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "bad_request": ("stocked", {"path": "/health/live", "headers": {"Host": "a..b"}}),
     "invalid_json": ("stocked", {"path": LOGIN, "data": "{", "content_type": JSON, **POST}),
@@ -111,6 +140,10 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "token_missing": ("stocked", {"path": ME}),
     "token_expired": ("stocked", {"path": ME, "headers": bearer(id=1, exp=1_700_000_000)}),
     "token_invalid": ("stocked", {"path": ME, "headers": bearer(id=99, exp=int(time.time()) + 3600)}),
+    "refresh_invalid": ("stocked", {"path": REFRESH, "json": {"refresh_token": "x"}, **POST}),
+    "refresh_reused": ("reused", {"path": REFRESH, **POST}),
+    "wrong_password": ("stocked", {"path": ME, "json": {"password": "x"}, "headers": ADAS, **DELETE}),
+    "account_in_use": ("stocked", {"path": ME, "json": {"password": PASSWORD}, "headers": ADAS, **DELETE}),
     "not_found": ("stocked", {"path": "/nowhere"}),
     "method_not_allowed": ("stocked", {"path": LOGIN}),
     "username_taken": ("stocked", {"path": REGISTER, "json": ADA | {"email": "b@x.io"}, **POST}),
@@ -165,6 +198,8 @@ def test_other_errors_do_not_ask_to_retry(request: pytest.FixtureRequest, code: 
         ("token_missing", "Bearer"),
         ("token_expired", 'Bearer error="invalid_token"'),
         ("token_invalid", 'Bearer error="invalid_token"'),
+        ("refresh_invalid", 'Bearer error="invalid_token"'),
+        ("refresh_reused", 'Bearer error="invalid_token"'),
     ],
 )
 def test_401_challenges_as_rfc_6750_says(request: pytest.FixtureRequest, code: str, challenge: str) -> None:

@@ -1,13 +1,16 @@
 """POST /api/auth/login."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from app import create_app
 from auth import tokens
-from conftest import PASSWORD, SECRET_KEY, Register, Sql
+from config import Settings
+from conftest import PASSWORD, SECRET_KEY, MakeDatabase, Register, Sql, run_sql
 
 LOGIN = "/api/auth/login"
 
@@ -36,8 +39,8 @@ def test_login_with_the_right_password_succeeds(
 
     assert answer.status_code == 200
     body = answer.get_json()
-    assert set(body) == {"token", "type", "expires_in", "user"}
-    assert (body["type"], body["expires_in"]) == ("Bearer", 3600)
+    assert set(body) == {"token", "type", "expires_in", "refresh_token", "refresh_expires_in", "user"}
+    assert (body["type"], body["expires_in"], body["refresh_expires_in"]) == ("Bearer", 3600, 14 * 24 * 3600)
     assert body["user"] == registered["user"]
     assert tokens.verify(body["token"], key=SECRET_KEY, now=time.time()).user_id == registered["userId"]
 
@@ -79,6 +82,42 @@ def test_login_failure_is_logged_with_the_user_but_no_secret(
 
     assert f"login_failed user_id={user_id}" in [line["message"] for line in log_lines]
     assert "wrong horse" not in str(log_lines)
+
+
+def test_login_strengthens_a_hash_of_fewer_rounds(make_database: MakeDatabase) -> None:
+    settings = Settings(db_url=make_database(), secret_key=SECRET_KEY, bcrypt_rounds=4)
+    body = {"username": "ada", "email": "ada@example.com", "password": f" {PASSWORD}\u0301 "}
+    create_app(settings).test_client().post("/api/auth/register", json=body)
+    client = create_app(replace(settings, bcrypt_rounds=5)).test_client()
+
+    answers = [client.post(LOGIN, json=body) for _ in range(2)]
+
+    stored = run_sql(settings.db_url, "SELECT password FROM users")[0][0]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert stored.startswith("$2b$05$")
+
+
+def test_login_whose_new_hash_cannot_be_stored_succeeds(
+    make_database: MakeDatabase, log_lines: list[dict[str, Any]]
+) -> None:
+    settings = Settings(db_url=make_database(), secret_key=SECRET_KEY, bcrypt_rounds=4)
+    body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
+    create_app(settings).test_client().post("/api/auth/register", json=body)
+    run_sql(
+        settings.db_url,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RAISE read_only_sql_transaction; END$$",
+    )
+    run_sql(
+        settings.db_url,
+        "CREATE TRIGGER refuse BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    client = create_app(replace(settings, bcrypt_rounds=5)).test_client()
+
+    answer = client.post(LOGIN, json=body)
+
+    assert answer.status_code == 200
+    assert any(line["message"].startswith("hash_not_strengthened user_id=1") for line in log_lines)
 
 
 def test_login_of_an_older_hash_succeeds(client: FlaskClient, register: Register, sql: Sql) -> None:

@@ -322,7 +322,7 @@ def test_me_of_a_deleted_user_is_401(
     answer = get_me(client, token)
 
     assert code(answer) == INVALID
-    assert "token_of_deleted_user user_id=1" in [line["message"] for line in log_lines]
+    assert "session_over user_id=1 session_id=1" in [line["message"] for line in log_lines]
 
 
 def test_me_without_a_creation_time_shows_null(client: FlaskClient, register: Register, sql: Sql) -> None:

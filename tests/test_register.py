@@ -58,10 +58,12 @@ def test_register_answers_with_the_user_and_a_token(client: FlaskClient) -> None
     created_at = body["user"].pop("created_at")
     assert answer.status_code == 201
     assert isinstance(body.pop("token"), str)
+    assert len(body.pop("refresh_token")) == 64
     assert body == {
         "message": "User registered successfully",
         "type": "Bearer",
         "expires_in": 3600,
+        "refresh_expires_in": 14 * 24 * 3600,
         "userId": 1,
         "username": "ada",
         "user": {
@@ -92,7 +94,7 @@ def test_register_signs_exactly_the_claims_of_the_contract(client: FlaskClient) 
     header, claims = jwt.get_unverified_header(token), jwt.decode(token, SECRET_KEY, algorithms=["HS256"])
     issued_at, token_id = claims.pop("iat"), claims.pop("jti")
     assert header == {"alg": "HS256", "typ": "JWT"}
-    assert claims == {"id": 1, "email": "ada@example.com", "sub": "1", "exp": issued_at + 3600}
+    assert claims == {"id": 1, "email": "ada@example.com", "sub": "1", "sid": 1, "exp": issued_at + 3600}
     assert before <= issued_at <= time.time()
     assert isinstance(token_id, str)
     assert len(token_id) >= 16

@@ -435,8 +435,8 @@ def test_leading_double_slash_is_answered_without_a_redirect(
         ("HEAD", LOGIN, {"POST", "OPTIONS"}),
         ("PUT", LOGIN, {"POST", "OPTIONS"}),
         ("PATCH", REGISTER, {"POST", "OPTIONS"}),
-        ("POST", ME, {"GET", "HEAD", "OPTIONS"}),
-        ("DELETE", ME, {"GET", "HEAD", "OPTIONS"}),
+        ("POST", ME, {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
+        ("PUT", ME, {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
         ("POST", "/health", {"GET", "HEAD", "OPTIONS"}),
         ("DELETE", "/health/live", {"GET", "HEAD", "OPTIONS"}),
         ("TRACE", LOGIN, {"POST", "OPTIONS"}),
@@ -461,7 +461,7 @@ def test_unsupported_method_is_405_with_the_supported_ones(
     ("path", "allowed"),
     [
         (REGISTER, {"POST", "OPTIONS"}),
-        (ME, {"GET", "HEAD", "OPTIONS"}),
+        (ME, {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}),
         ("/health", {"GET", "HEAD", "OPTIONS"}),
     ],
 )

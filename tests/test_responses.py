@@ -5,9 +5,18 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from auth import responses
+from auth.token_pairs import TokenPair
 from auth.users import User
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901)
+PAIR = TokenPair("t", 60, "r", 120)
+PAIR_BODY = {
+    "token": "t",
+    "type": "Bearer",
+    "expires_in": 60,
+    "refresh_token": "r",
+    "refresh_expires_in": 120,
+}
 BODY = {
     "id": 7,
     "username": "Ada",
@@ -43,19 +52,16 @@ def test_user_without_a_creation_time_has_null() -> None:
 
 
 def test_login_has_the_token_and_the_user() -> None:
-    body = responses.login(user_of(), token="t", expires_in=60)
+    body = responses.login(user_of(), PAIR)
 
-    assert body == {"token": "t", "type": "Bearer", "expires_in": 60, "user": BODY}
+    assert body == PAIR_BODY | {"user": BODY}
 
 
 def test_registration_has_what_an_older_client_reads() -> None:
-    body = responses.registration(user_of(), token="t", expires_in=60)
+    body = responses.registration(user_of(), PAIR)
 
-    assert body == {
+    assert body == PAIR_BODY | {
         "message": "User registered successfully",
-        "token": "t",
-        "type": "Bearer",
-        "expires_in": 60,
         "userId": 7,
         "username": "Ada",
         "user": BODY,

@@ -30,7 +30,9 @@ def signed(**claims: object) -> str:
 
 
 def issue(*, now: float = NOW, ttl_seconds: int = 3600) -> str:
-    return tokens.issue(7, "ada@x.io", key=KEY, now=now, ttl_seconds=ttl_seconds, token_id="unique")
+    return tokens.issue(
+        7, "ada@x.io", session_id=3, key=KEY, now=now, ttl_seconds=ttl_seconds, token_id="unique"
+    )
 
 
 def test_issue_signs_exactly_the_claims_of_the_contract() -> None:
@@ -41,6 +43,7 @@ def test_issue_signs_exactly_the_claims_of_the_contract() -> None:
         "id": 7,
         "email": "ada@x.io",
         "sub": "7",
+        "sid": 3,
         "iat": 1_800_000_000,
         "exp": 1_800_003_600,
         "jti": "unique",
@@ -53,8 +56,20 @@ def test_issue_signs_with_hmac_sha256() -> None:
     assert signature == encoded(hmac.digest(KEY.encode(), message.encode(), "sha256"))
 
 
-def test_verify_returns_the_user_of_an_issued_token() -> None:
-    assert tokens.verify(issue(), key=KEY, now=NOW).user_id == 7
+def test_verify_returns_the_user_and_the_session_of_an_issued_token() -> None:
+    claims = tokens.verify(issue(), key=KEY, now=NOW)
+
+    assert (claims.user_id, claims.session_id) == (7, 3)
+
+
+@pytest.mark.parametrize("sid", [0, -1, True, "3", 1.0, 2**63, [3]])
+def test_verify_refuses_a_session_that_is_none(sid: object) -> None:
+    with pytest.raises(tokens.TokenInvalid):
+        tokens.verify(signed(id=7, exp=NOW + 60, sid=sid), key=KEY, now=NOW)
+
+
+def test_verify_takes_a_token_without_a_session() -> None:
+    assert tokens.verify(signed(id=7, exp=NOW + 60), key=KEY, now=NOW).session_id is None
 
 
 @pytest.mark.parametrize("now", [NOW, NOW + 3600, 1_800_003_600 + 9.99])

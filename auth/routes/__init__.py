@@ -1,1 +1,5 @@
 """One module per feature; each registers its routes on the auth blueprint."""
+
+from auth.routes import account, profile, sessions
+
+__all__ = ["account", "profile", "sessions"]

@@ -1,15 +1,16 @@
 """Registration, login and the current user."""
 
 import logging
-import secrets
-import time
 from typing import Any
 
 from flask import g
 
-from auth import bp, responses, services, tokens, users, validation
+from auth import accounts, bp, responses, services, sessions, token_pairs, users, validation
 from auth.errors import ApiError
-from auth.guards import json_body, login_required
+from auth.guards import json_body, login_required, new_session, still_there
+from auth.routes.sessions import purge_now_and_then
+from auth.sessions import LiveSession
+from auth.token_pairs import TokenPair
 from db import DatabaseUnavailable
 
 log = logging.getLogger("auth")
@@ -19,36 +20,60 @@ log = logging.getLogger("auth")
 def register() -> tuple[dict[str, Any], int]:
     settings = services().settings
     form = validation.registration(json_body(), password_min_length=settings.password_min_length)
-    user = services().database.write(
-        users.create,
+    password_hash = services().passwords.hash(form.password)
+    refresh, session = new_session()
+    user, session_id = services().database.write(
+        accounts.create,
         username=form.username,
         email=form.email,
-        password_hash=services().passwords.hash(form.password),
+        password_hash=password_hash,
         first_name=form.first_name,
         last_name=form.last_name,
+        session=session,
     )
-    return responses.registration(user, token=_token(user), expires_in=settings.jwt_expires_seconds), 201
+    live = LiveSession(session_id, user.id, user.email, session.expires_at)
+    pair = token_pairs.issue(refresh, live, settings=settings, now=session.now)
+    purge_now_and_then()
+    return responses.registration(user, pair), 201
 
 
 @bp.post("/login")
 def login() -> dict[str, Any]:
     form = validation.login(json_body())
-    found = services().database.read(users.find_by_login, form.login)
-    stored = found.password_hash if found else None
-    if not services().passwords.verify(form.password, stored) or not found:
-        raise ApiError("invalid_credentials", log_message=f"login_failed user_id={found and found.user.id}")
+    found = _authenticate(form)
+    # None: the hash was replaced since, perhaps by another login that made it stronger. So look again, once.
+    pair = _open_session(found) or _open_session(found := _authenticate(form))
+    if pair is None:
+        raise ApiError("invalid_credentials", log_message=f"password_changed user_id={found.user.id}")
     _strengthen_hash(found, form.password)
-    expires_in = services().settings.jwt_expires_seconds
-    return responses.login(found.user, token=_token(found.user), expires_in=expires_in)
+    purge_now_and_then()
+    return responses.login(found.user, pair)
 
 
 @bp.get("/me")
 @login_required
 def me() -> dict[str, Any]:
-    user = services().database.read(users.find_by_id, g.claims.user_id)
-    if user is None:
-        raise ApiError("token_invalid", log_message=f"token_of_deleted_user user_id={g.claims.user_id}")
-    return responses.user(user)
+    return responses.user(still_there(services().database.read(users.find_caller, g.caller)))
+
+
+def _authenticate(form: validation.Login) -> users.Credential:
+    found = services().database.read(users.find_by_login, form.login)
+    stored = found.password_hash if found else None
+    if not services().passwords.verify(form.password, stored) or not found:
+        raise ApiError("invalid_credentials", log_message=f"login_failed user_id={found and found.user.id}")
+    return found
+
+
+def _open_session(found: users.Credential) -> TokenPair | None:
+    """Return tokens for a new session, None when the password hash is not the user's any more."""
+    refresh, session = new_session()
+    session_id = services().database.write(
+        sessions.open_for, found.user.id, password_hash=found.password_hash, new=session
+    )
+    if session_id is None:
+        return None
+    live = LiveSession(session_id, found.user.id, found.user.email, session.expires_at)
+    return token_pairs.issue(refresh, live, settings=services().settings, now=session.now)
 
 
 def _strengthen_hash(found: users.Credential, password: str) -> None:
@@ -60,15 +85,3 @@ def _strengthen_hash(found: users.Credential, password: str) -> None:
         services().database.write(users.replace_hash, found.user.id, old=found.password_hash, new=new)
     except DatabaseUnavailable as exc:
         log.warning("hash_not_strengthened user_id=%s: %s", found.user.id, exc)
-
-
-def _token(user: users.User) -> str:
-    settings = services().settings
-    return tokens.issue(
-        user.id,
-        user.email,
-        key=settings.secret_key,
-        now=time.time(),
-        ttl_seconds=settings.jwt_expires_seconds,
-        token_id=secrets.token_hex(16),
-    )

@@ -1,0 +1,38 @@
+"""Who calls, and the SQL by which every guarded statement finds out whether they still may.
+
+It is part of the statement that the route runs anyway, so a session that is over is noticed at once, on
+every worker, without a round trip of its own.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# A table `caller` with the user's id, empty when the user is gone or the session is over. A token
+# without a session was issued by an earlier version and stays valid until it expires.
+CALLER = """
+    caller AS (
+        SELECT users.id
+        FROM users
+        WHERE users.id = %(user_id)s
+          AND (%(session_id)s::BIGINT IS NULL OR EXISTS (
+              SELECT FROM sessions
+              WHERE sessions.id = %(session_id)s
+                AND sessions.user_id = %(user_id)s
+                AND sessions.valid_until > %(now)s
+          ))
+    )
+"""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The user and session that a valid access token names, and the time of the request (aware)."""
+
+    user_id: int
+    session_id: int | None
+    now: datetime
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of CALLER."""
+        return {"user_id": self.user_id, "session_id": self.session_id, "now": self.now}

@@ -1,0 +1,129 @@
+"""Refreshing, listing and ending sessions."""
+
+import logging
+import secrets
+from datetime import datetime, timedelta, timezone
+from itertools import count
+from typing import Any
+
+from flask import Response, after_this_request, g
+
+from auth import Services, bp, refresh_tokens, responses, services, sessions, token_pairs, validation
+from auth.errors import ApiError
+from auth.guards import authenticate, caller_gone, json_body, login_required, optional_json_body, still_there
+from auth.refresh_tokens import SALT_BYTES, RefreshToken
+from auth.sessions import LiveSession
+from db import DatabaseUnavailable
+
+PURGE_EVERY = 50  # sessions opened by this process
+PURGE_AT_MOST = 500  # more than are opened in between, so that the table does not grow
+
+log = logging.getLogger("auth")
+_opened = count(1)
+
+
+@bp.post("/refresh")
+def refresh() -> dict[str, Any]:
+    token = _refresh_token(json_body())
+    now = datetime.now(timezone.utc)
+    settings = services().settings
+    salt = secrets.token_bytes(SALT_BYTES)
+    successor = token.successor(salt=salt, key=settings.secret_key)
+    holder = services().database.write(
+        sessions.rotate,
+        handle_hash=token.handle_hash(),
+        old_hash=token.hash(),
+        new_hash=successor.hash(),
+        salt=salt,
+        now=now,
+        valid_until=token_pairs.next_end(settings, now),
+    )
+    live, successor = (holder.session, successor) if holder else _replaced(token, now)
+    return responses.token_pair(token_pairs.issue(successor, live, settings=settings, now=now))
+
+
+@bp.post("/logout")
+def logout() -> tuple[str, int]:
+    body = optional_json_body()
+    try:
+        caller = authenticate()
+    except ApiError:
+        if "refresh_token" not in body:
+            raise
+        # Unknown is over as well: RFC 7009 section 2.2.
+        services().database.write(sessions.end_by_handle, _refresh_token(body).handle_hash())
+        return "", 204
+    if caller.session_id is not None:
+        services().database.write(sessions.end, caller.session_id)
+    return "", 204
+
+
+@bp.get("/sessions")
+@login_required
+def list_sessions() -> dict[str, Any]:
+    found = still_there(services().database.read(sessions.list_for, g.caller))
+    return {"sessions": [responses.session(row, current=row.id == g.caller.session_id) for row in found]}
+
+
+@bp.delete("/sessions/<int:session_id>")
+@login_required
+def end_session(session_id: int) -> tuple[str, int]:
+    if not still_there(services().database.write(sessions.end_of_caller, g.caller, session_id)):
+        raise ApiError("not_found")
+    return "", 204
+
+
+@bp.delete("/sessions")
+@login_required
+def end_other_sessions() -> tuple[str, int]:
+    if not services().database.write(sessions.end_others, g.caller):
+        raise caller_gone()
+    return "", 204
+
+
+def purge_now_and_then() -> None:
+    """Remove sessions that are over, after the answer to every so many logins has gone out."""
+    if next(_opened) % PURGE_EVERY:
+        return
+    running = services()
+
+    @after_this_request
+    def purge_later(response: Response) -> Response:
+        response.call_on_close(lambda: _purge(running))
+        return response
+
+
+def _purge(running: Services) -> None:
+    try:
+        removed = running.database.write(
+            sessions.purge, now=datetime.now(timezone.utc), at_most=PURGE_AT_MOST
+        )
+    except DatabaseUnavailable as exc:
+        log.warning("sessions_not_purged: %s", exc)
+    else:
+        log.info("sessions_purged count=%s", removed)
+
+
+def _refresh_token(body: dict[str, Any]) -> RefreshToken:
+    token = refresh_tokens.parse(validation.refresh_token(body))
+    if token is None:
+        raise ApiError("refresh_invalid")
+    return token
+
+
+def _replaced(token: RefreshToken, now: datetime) -> tuple[LiveSession, RefreshToken]:
+    """Return the session and the current token for one that is not current any more.
+
+    A second tab, or a client whose answer was lost, gets what the first got. Anything older is a token
+    that somebody kept: the session ends for whoever has it (RFC 9700 section 4.14.2).
+    """
+    settings = services().settings
+    holder = services().database.read(sessions.find_holder, token.handle_hash(), now=now)
+    if holder is None:
+        raise ApiError("refresh_invalid")
+    window = timedelta(seconds=settings.refresh_reuse_seconds)
+    if holder.previous_hash == token.hash() and holder.salt and now - holder.last_used_at <= window:
+        return holder.session, token.successor(salt=holder.salt, key=settings.secret_key)
+    services().database.write(sessions.end, holder.session.id)
+    cause = f"refresh_reused user_id={holder.session.user_id} session_id={holder.session.id}"
+    raise ApiError("refresh_reused", log_message=cause)

@@ -1,0 +1,241 @@
+"""The sessions table: its rows as frozen dataclasses, and every statement on it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from psycopg2.extensions import cursor
+
+from auth.callers import CALLER, Caller
+
+# The values of a NewSession, but for user_id, which the INSERT selects.
+INSERT = """
+    INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until, expires_at,
+                          ip, user_agent)
+    SELECT id, %(handle_hash)s, %(token_hash)s, %(now)s, %(now)s, %(valid_until)s, %(expires_at)s,
+           %(ip)s, %(user_agent)s
+"""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session as its user sees it. Times are aware."""
+
+    id: int
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    ip: str
+    user_agent: str
+
+
+@dataclass(frozen=True)
+class NewSession:
+    """A session to be opened. Times are aware; valid_until is never after expires_at."""
+
+    handle_hash: bytes = field(repr=False)
+    token_hash: bytes = field(repr=False)
+    now: datetime
+    valid_until: datetime
+    expires_at: datetime
+    ip: str
+    user_agent: str
+
+
+@dataclass(frozen=True)
+class LiveSession:
+    """A session that tokens may be issued for, whose it is, and its absolute end (aware)."""
+
+    id: int
+    user_id: int
+    email: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The session that a refresh token names, and what tells that token's place among its tokens."""
+
+    session: LiveSession
+    last_used_at: datetime
+    token_hash: bytes = field(repr=False)
+    previous_hash: bytes | None = field(repr=False)
+    salt: bytes | None = field(repr=False)
+
+
+_HOLDER = """
+    sessions.id, users.id, users.email, sessions.expires_at, sessions.last_used_at,
+    sessions.token_hash, sessions.previous_hash, sessions.salt
+"""
+
+
+def open_for(cur: cursor, user_id: int, *, password_hash: str, new: NewSession) -> int | None:
+    """Open a session of a user who proved a password, and return its id.
+
+    None when `password_hash` is not the user's any more. The lock makes a change of the password
+    wait for this session, or this for that: such a change ends every session that it finds.
+    """
+    cur.execute(
+        f"{INSERT} FROM users WHERE id = %(user_id)s AND password = %(password)s FOR SHARE RETURNING id",
+        vars(new) | {"user_id": user_id, "password": password_hash},
+    )
+    row = cur.fetchone()
+    return row[0] if row else None
+
+
+def rotate(
+    cur: cursor,
+    *,
+    handle_hash: bytes,
+    old_hash: bytes,
+    new_hash: bytes,
+    salt: bytes,
+    now: datetime,
+    valid_until: datetime,
+) -> Holder | None:
+    """Replace the refresh token; None when `old_hash` is not that of a live session's current one."""
+    cur.execute(
+        f"""
+        UPDATE sessions
+        SET token_hash = %(new_hash)s,
+            previous_hash = %(old_hash)s,
+            salt = %(salt)s,
+            last_used_at = %(now)s,
+            valid_until = LEAST(%(valid_until)s, sessions.expires_at)
+        FROM users
+        WHERE sessions.handle_hash = %(handle_hash)s
+          AND sessions.token_hash = %(old_hash)s
+          AND sessions.valid_until > %(now)s
+          AND users.id = sessions.user_id
+        RETURNING {_HOLDER}
+        """,
+        {
+            "handle_hash": handle_hash,
+            "old_hash": old_hash,
+            "new_hash": new_hash,
+            "salt": salt,
+            "now": now,
+            "valid_until": valid_until,
+        },
+    )
+    return _holder(cur)
+
+
+def find_holder(cur: cursor, handle_hash: bytes, *, now: datetime) -> Holder | None:
+    """Return the live session that a refresh token's handle names."""
+    cur.execute(
+        f"""
+        SELECT {_HOLDER}
+        FROM sessions
+        JOIN users ON users.id = sessions.user_id
+        WHERE sessions.handle_hash = %s AND sessions.valid_until > %s
+        """,
+        (handle_hash, now),
+    )
+    return _holder(cur)
+
+
+def list_for(cur: cursor, caller: Caller) -> list[Session] | None:
+    """Return the caller's live sessions, newest first; None when the caller's own is over."""
+    cur.execute(
+        f"""
+        WITH {CALLER}
+        SELECT sessions.id, created_at, last_used_at, expires_at, ip, user_agent
+        FROM caller
+        LEFT JOIN sessions ON sessions.user_id = caller.id AND valid_until > %(now)s
+        ORDER BY created_at DESC, sessions.id DESC
+        """,
+        caller.parameters(),
+    )
+    rows = cur.fetchall()
+    return [Session(*row) for row in rows if row[0] is not None] if rows else None
+
+
+def end(cur: cursor, session_id: int) -> None:
+    """End a session, if it is not over."""
+    cur.execute("DELETE FROM sessions WHERE id = %s", (session_id,))
+
+
+def end_by_handle(cur: cursor, handle_hash: bytes) -> None:
+    """End the session of a refresh token, if it is not over."""
+    cur.execute("DELETE FROM sessions WHERE handle_hash = %s", (handle_hash,))
+
+
+def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
+    """End one of the caller's sessions: whether there was such a one; None when the caller's own is over."""
+    cur.execute(
+        f"""
+        WITH {CALLER}, ended AS (
+            DELETE FROM sessions
+            USING caller
+            WHERE sessions.id = %(ended_id)s AND sessions.user_id = caller.id
+            RETURNING sessions.id
+        )
+        SELECT EXISTS (SELECT FROM ended) FROM caller
+        """,
+        caller.parameters() | {"ended_id": session_id},
+    )
+    row = cur.fetchone()
+    return row[0] if row else None
+
+
+def end_others(cur: cursor, caller: Caller) -> bool:
+    """End all of the caller's sessions but the current one; False when that is over itself."""
+    cur.execute(
+        f"""
+        WITH {CALLER}, ended AS (
+            DELETE FROM sessions
+            USING caller
+            WHERE sessions.user_id = caller.id AND sessions.id IS DISTINCT FROM %(session_id)s
+        )
+        SELECT FROM caller
+        """,
+        caller.parameters(),
+    )
+    return cur.fetchone() is not None
+
+
+def renew(cur: cursor, session_id: int, new: NewSession) -> datetime | None:
+    """Give a session a refresh token that has nothing to do with the last, and return its absolute end."""
+    cur.execute(
+        """
+        UPDATE sessions
+        SET handle_hash = %(handle_hash)s,
+            token_hash = %(token_hash)s,
+            previous_hash = NULL,
+            salt = NULL,
+            last_used_at = %(now)s,
+            valid_until = LEAST(%(valid_until)s, expires_at)
+        WHERE id = %(id)s
+        RETURNING expires_at
+        """,
+        vars(new) | {"id": session_id},
+    )
+    row = cur.fetchone()
+    return row[0] if row else None
+
+
+def purge(cur: cursor, *, now: datetime, at_most: int) -> int:
+    """Remove some sessions that are over, but none that somebody else has locked; return how many."""
+    cur.execute(
+        """
+        DELETE FROM sessions
+        WHERE id IN (
+            SELECT id
+            FROM sessions
+            WHERE valid_until <= %s
+            ORDER BY valid_until
+            LIMIT %s
+            FOR UPDATE SKIP LOCKED
+        )
+        """,
+        (now, at_most),
+    )
+    return cur.rowcount
+
+
+def _holder(cur: cursor) -> Holder | None:
+    row = cur.fetchone()
+    if row is None:
+        return None
+    token_hash, previous_hash, salt = (bytes(value) if value else None for value in row[5:])  # memoryviews
+    return Holder(LiveSession(*row[:4]), row[4], token_hash or b"", previous_hash, salt)

@@ -1,0 +1,66 @@
+"""The access token and the refresh token that a client gets together, and the session behind them."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from auth import tokens
+from auth.refresh_tokens import HANDLE_BYTES, SECRET_BYTES, RefreshToken
+from auth.sessions import LiveSession, NewSession
+from config import Settings
+
+MAX_USER_AGENT_CHARACTERS = 200
+MAX_ADDRESS_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """What a client keeps. Lifetimes in seconds."""
+
+    token: str = field(repr=False)
+    expires_in: int
+    refresh_token: str = field(repr=False)
+    refresh_expires_in: int
+
+
+def new_refresh_token() -> RefreshToken:
+    """Return a random refresh token."""
+    return RefreshToken(secrets.token_bytes(HANDLE_BYTES), secrets.token_bytes(SECRET_BYTES))
+
+
+def new_session(
+    refresh: RefreshToken, *, settings: Settings, now: datetime, ip: str, user_agent: str
+) -> NewSession:
+    """Return the session that `refresh` is to open. now: aware."""
+    expires_at = now + timedelta(seconds=settings.session_max_seconds)
+    return NewSession(
+        handle_hash=refresh.handle_hash(),
+        token_hash=refresh.hash(),
+        now=now,
+        valid_until=min(next_end(settings, now), expires_at),
+        expires_at=expires_at,
+        ip=ip[:MAX_ADDRESS_CHARACTERS],
+        # ASCII, because the database may have an encoding that lacks the rest.
+        user_agent=user_agent.encode("ascii", "replace").decode("ascii")[:MAX_USER_AGENT_CHARACTERS],
+    )
+
+
+def next_end(settings: Settings, now: datetime) -> datetime:
+    """Return when a session that is refreshed now ends unless it is refreshed again."""
+    return now + timedelta(seconds=settings.refresh_expires_seconds)
+
+
+def issue(refresh: RefreshToken, session: LiveSession, *, settings: Settings, now: datetime) -> TokenPair:
+    """Return the pair for a session; neither token outlives its absolute end."""
+    left = int((session.expires_at - now).total_seconds())
+    expires_in = min(settings.jwt_expires_seconds, left)
+    token = tokens.issue(
+        session.user_id,
+        session.email,
+        session_id=session.id,
+        key=settings.secret_key,
+        now=now.timestamp(),
+        ttl_seconds=expires_in,
+        token_id=secrets.token_hex(16),
+    )
+    return TokenPair(token, expires_in, refresh.text(), min(settings.refresh_expires_seconds, left))
