@@ -86,7 +86,9 @@ def verify(monkeypatch: pytest.MonkeyPatch) -> Any:
 def issue(*, key: str = SECRET_KEY, age_seconds: float = 0) -> str:
     """Return a token of this service for ada, user 7."""
     issued_at = time.time() - age_seconds
-    return tokens.issue(7, "ada@example.com", key=key, now=issued_at, ttl_seconds=3600, token_id="1")
+    return tokens.issue(
+        7, "ada@example.com", session_id=3, key=key, now=issued_at, ttl_seconds=3600, token_id="1"
+    )
 
 
 def test_readme_verifier_accepts_a_token_of_this_service(verify: Any) -> None:
@@ -109,7 +111,7 @@ def test_readme_verifier_refuses_other_tokens(verify: Any, token: str) -> None:
 
 def test_readme_names_every_endpoint(session_app: Flask) -> None:
     served = {
-        f"`{method} {rule.rule}`"
+        f"`{method} {re.sub('<.*>', '{id}', rule.rule)}`"
         for rule in session_app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
