@@ -21,7 +21,8 @@ from auth import errors
 from auth.guards import MAX_BODY_BYTES
 from auth.passwords import Passwords
 from config import Settings, read_environment
-from db import Database, DatabaseUnavailable
+from db import Database
+from pool import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -1,32 +1,24 @@
-"""The way to PostgreSQL: a small connection pool, deadlines, transactions and the schema.
+"""The way to PostgreSQL: statements with deadlines, transactions and the schema.
 
-Only this module opens or closes connections. It knows nothing of HTTP, nor of any table.
+Only this module opens connections. It knows nothing of HTTP, nor of any table.
 """
 
 import logging
-import os
 import re
-import select
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg2
 from psycopg2.extensions import (
-    POLL_OK,
-    POLL_READ,
-    TRANSACTION_STATUS_IDLE,
-    connection,
     cursor,
     make_dsn,
     parse_dsn,
 )
 
-from bulkhead import Bulkhead, Full, TooLate
+from pool import Connection, ConnectionLost, DatabaseUnavailable, Pool, limit, wait
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,103 +38,8 @@ SCHEMA_RETRY_SECONDS = 10.0
 log = logging.getLogger("db")
 
 
-class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot be reached, refused, or did not answer in time."""
-
-
-class ConnectionLost(DatabaseUnavailable):
-    """The connection broke under a statement; a fresh one may work."""
-
-
-class PoolExhausted(DatabaseUnavailable):
-    """Every pooled connection stayed in use for as long as a request may wait."""
-
-
-class PoolFull(PoolExhausted):
-    """As many as may wait for a pooled connection are waiting already."""
-
-
 class SchemaError(DatabaseUnavailable):
     """schema.sql cannot be applied to this database; the message says why."""
-
-
-class Connection(connection):
-    """A psycopg2 connection in autocommit that keeps the object which waits for its answers."""
-
-    readable: "select.poll | None" = None  # not select(): that fails on descriptors above 1023
-
-    def __init__(self, dsn: str, **kwargs: Any) -> None:
-        super().__init__(dsn, **kwargs)
-        self.autocommit = True
-        self.readable = select.poll()
-        self.readable.register(self.fileno(), select.POLLIN)
-
-    def is_usable(self) -> bool:
-        """Return whether the server still listens: PostgreSQL speaks first only to say goodbye."""
-        return self.readable is not None and not self.readable.poll(0)
-
-    def is_idle(self) -> bool:
-        """Return whether the connection is open and outside a transaction."""
-        return bool(self.get_transaction_status() == TRANSACTION_STATUS_IDLE)
-
-
-class Pool:
-    """At most `size` connections, opened when first needed and kept; the last one used goes out first."""
-
-    def __init__(
-        self, connect: Callable[[], Connection], *, size: int, waiting: int, wait_seconds: float
-    ) -> None:
-        self._connect = connect
-        self._size = size
-        self._waiting = waiting
-        self._wait_seconds = wait_seconds
-        self._forget()
-        # A connection shared by two processes mixes up their answers. psycopg2 does not close
-        # what another process opened, so forgetting is enough.
-        forget = weakref.WeakMethod(self._forget)
-        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
-
-    def _forget(self) -> None:
-        self._idle: list[Connection] = []
-        self._places = Bulkhead(running=self._size, waiting=self._waiting)
-
-    def take(self) -> Connection:
-        """Return a connection that is alive, to be given back.
-
-        Raises PoolFull at once or PoolExhausted in the end.
-        """
-        try:
-            self._places.enter(until=min(time.monotonic() + self._wait_seconds, _limit.at))
-        except TooLate:
-            raise PoolExhausted("every pooled connection stayed in use") from None
-        except Full:
-            raise PoolFull("too many threads wait for a pooled connection") from None
-        try:
-            return self._alive() or self._connect()
-        except BaseException:
-            self._places.leave()
-            raise
-
-    def give_back(self, conn: Connection) -> None:
-        """Keep a connection for the next caller, unless it is closed or left in a transaction."""
-        if conn.is_idle():
-            self._idle.append(conn)
-        else:
-            conn.close()
-        self._places.leave()
-
-    def _alive(self) -> Connection | None:
-        while self._idle:
-            conn = self._idle.pop()
-            if conn.is_usable():
-                return conn
-            conn.close()
-        return None
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
 
 
 class Database:
@@ -151,7 +48,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         # Waiting for PostgreSQL in Python is what makes deadlines possible: libpq's own waits never end
         # when the server is frozen.
-        psycopg2.extensions.set_wait_callback(_wait)
+        psycopg2.extensions.set_wait_callback(wait)
         self._dsn = _with_session_options(url)
         connect = self._connect_to_schema
         self._pool = Pool(connect, size=pool_size, waiting=WAITING, wait_seconds=WAIT_SECONDS)
@@ -163,7 +60,7 @@ class Database:
 
     def read(self, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one idempotent statement; a connection that breaks under it is replaced once."""
-        _limit.at = time.monotonic() + OPERATION_SECONDS
+        limit.at = time.monotonic() + OPERATION_SECONDS
         try:
             return self._run(self._pool, query, *args, **kwargs)
         except ConnectionLost:
@@ -171,7 +68,7 @@ class Database:
 
     def write(self, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one statement in autocommit: one round trip, never retried."""
-        _limit.at = time.monotonic() + OPERATION_SECONDS
+        limit.at = time.monotonic() + OPERATION_SECONDS
         return self._run(self._pool, query, *args, **kwargs)
 
     def ping(self, query: Callable[[cursor], T]) -> T:
@@ -179,7 +76,7 @@ class Database:
 
         Raises PoolFull when enough others are asking.
         """
-        _limit.at = time.monotonic() + PING_SECONDS
+        limit.at = time.monotonic() + PING_SECONDS
         return self._run(self._ping_pool, query)
 
     def apply_schema(self, *, seconds: float = SCHEMA_SECONDS) -> None:
@@ -187,7 +84,7 @@ class Database:
 
         Any number of processes may do so at once. Raises SchemaError or DatabaseUnavailable.
         """
-        _limit.at = time.monotonic() + seconds
+        limit.at = time.monotonic() + seconds
         conn = self._connect()
         try:
             _apply_schema(conn, seconds)
@@ -294,27 +191,3 @@ def _with_session_options(url: str) -> str:
     given["client_encoding"] = "UTF8"
     given.setdefault("fallback_application_name", "user-service")
     return str(make_dsn(**given))
-
-
-_limit = threading.local()  # .at: when what this thread asks of PostgreSQL has to be answered
-
-
-def _seconds_left() -> float:
-    return float(_limit.at - time.monotonic())
-
-
-def _wait(conn: connection) -> None:
-    """Wait as libpq asks, until the thread's deadline. psycopg2 closes the connection when this raises.
-
-    The callback serves every connection of the process; those that are not ours have no deadline.
-    """
-    while (state := conn.poll()) != POLL_OK:
-        left = _seconds_left() if isinstance(conn, Connection) else 60.0
-        if left <= 0:
-            raise DatabaseUnavailable("PostgreSQL did not answer in time")
-        if state == POLL_READ and isinstance(conn, Connection) and conn.readable:
-            conn.readable.poll(left * 1000)
-        else:
-            poller = select.poll()
-            poller.register(conn.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
-            poller.poll(left * 1000)

@@ -79,7 +79,9 @@ def _kept_secret_key() -> str:
 
 
 def _serve(app: Flask, settings: Settings) -> None:
-    if not settings.debug:
+    if settings.debug:
+        app.config["PROPAGATE_EXCEPTIONS"] = True  # to the debugger, past the one error body
+    else:
         # Its banner repeats ours; with the debugger it also prints the PIN, which is needed.
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
     if not is_running_from_reloader():

@@ -7,7 +7,8 @@ from typing import Any
 from flask import Flask
 
 from auth import errors, responses, users
-from db import Database, DatabaseUnavailable, PoolFull
+from db import Database
+from pool import DatabaseUnavailable, PoolFull
 
 log = logging.getLogger("health")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from flask import Flask, Response, json
 from werkzeug.exceptions import HTTPException
 
-from db import DatabaseUnavailable, PoolExhausted
+from pool import DatabaseUnavailable, PoolExhausted
 
 RETRY_AFTER_SECONDS = 2
 

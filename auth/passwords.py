@@ -5,13 +5,13 @@ import hashlib
 import hmac
 import logging
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flask_bcrypt import Bcrypt
 
 from auth.errors import ApiError
+from auth.validation import normalise
 from bulkhead import Bulkhead, Full
 
 WAIT_SECONDS = 10.0
@@ -20,11 +20,6 @@ BCRYPT_MAX_BYTES = 72
 LONG_PASSWORD_LABEL = b"user-service long password v1"
 
 log = logging.getLogger("auth")
-
-
-def normalise(password: str) -> str:
-    """Return the NFC form: two keyboards may compose one password differently (NIST SP 800-63B-4)."""
-    return unicodedata.normalize("NFC", password)
 
 
 class Passwords:
@@ -49,7 +44,8 @@ class Passwords:
         """Return whether `stored` is a hash of `password`; None stands for the hash of nobody.
 
         Whatever the reason for a False, it took the work of one run at the current cost, so its time
-        does not tell who has an account. Raises ApiError `busy`.
+        does not tell who has an account; a hash of more rounds than configured takes its own, longer
+        time. Raises ApiError `busy`.
         """
         secret = _bcrypt_input(password)
         with self._slot():

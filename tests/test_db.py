@@ -13,7 +13,8 @@ from psycopg2.extensions import cursor
 import db
 import embedded_postgres
 from conftest import MakeDatabase, run_sql
-from db import Database, DatabaseUnavailable, PoolExhausted, transaction
+from db import Database, transaction
+from pool import DatabaseUnavailable, PoolExhausted
 
 
 def scalar(cur: cursor, statement: str = "SELECT 1") -> object:

@@ -403,3 +403,16 @@ def test_init_db_names_the_rows_that_differ_only_in_case(tree: Path, make_databa
     done = init_db(tree, url)
 
     assert_refused(done, "differ only in case", "the usernames of users 1, 2")
+
+
+def test_debugger_shows_an_error_to_the_developer(tree: Path, make_database: MakeDatabase) -> None:
+    url = make_database()
+    body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
+
+    with serving(tree, DB_URL=url, SECRET_KEY=SECRET_KEY, FLASK_DEBUG="1") as started:
+        requests.post(f"{started.url}/api/auth/register", json=body, timeout=10)
+        run_sql(url, "UPDATE users SET created_at = '20000-01-01'")  # no date of Python's
+        answer = requests.post(f"{started.url}/api/auth/login", json=body, timeout=10)
+
+    assert answer.status_code == 500
+    assert "Werkzeug Debugger" in answer.text

@@ -14,12 +14,12 @@ from flask_bcrypt import Bcrypt
 from psycopg2.extensions import cursor
 from werkzeug.test import TestResponse
 
-import db
 from app import create_app
 from auth import errors
 from auth.passwords import Passwords
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
+from pool import DatabaseUnavailable
 
 REGISTER, LOGIN, ME = "/api/auth/register", "/api/auth/login", "/api/auth/me"
 REFRESH = "/api/auth/refresh"
@@ -295,4 +295,4 @@ def test_error_of_the_data_is_not_taken_for_one_of_the_database(stocked: FlaskCl
 
     with pytest.raises(Exception, match="division by zero") as caught:
         database.read(divide)
-    assert not isinstance(caught.value, db.DatabaseUnavailable)
+    assert not isinstance(caught.value, DatabaseUnavailable)

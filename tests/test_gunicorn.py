@@ -87,8 +87,12 @@ def test_every_line_of_the_log_is_json_and_sigterm_ends_with_status_0(
 
     with service.running(log, **environ) as started:
         requests.post(f"{started.url}/api/auth/login", data="{", timeout=10)
+        requests.post(f"{started.url}/api/auth/register", json=ADA, timeout=10)
+        run_sql(environ["DB_URL"], "UPDATE users SET created_at = '20000-01-01'")  # no date of Python's
+        broken = requests.post(f"{started.url}/api/auth/login", json=ADA, timeout=10)
 
     messages = [json.loads(line)["message"] for line in log.read_text().splitlines()]
+    assert (broken.status_code, broken.json()["code"]) == (500, "internal_error")
     assert started.process.returncode == 0
     assert any(message.startswith("insecure_setting: SECRET_KEY is shorter") for message in messages)
     assert "FLASK_DEBUG only means LOG_LEVEL=DEBUG here: no debugger under gunicorn" in messages

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
-from auth import tokens
+from auth import tokens, users
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, Register, Sql, run_sql
 
@@ -88,13 +89,27 @@ def test_login_strengthens_a_hash_of_fewer_rounds(make_database: MakeDatabase) -
     settings = Settings(db_url=make_database(), secret_key=SECRET_KEY, bcrypt_rounds=4)
     body = {"username": "ada", "email": "ada@example.com", "password": f" {PASSWORD}\u0301 "}
     create_app(settings).test_client().post("/api/auth/register", json=body)
+    run_sql(
+        settings.db_url,
+        "INSERT INTO users (username, email, password) SELECT 'eve', 'eve@example.com', password FROM users",
+    )
     client = create_app(replace(settings, bcrypt_rounds=5)).test_client()
 
     answers = [client.post(LOGIN, json=body) for _ in range(2)]
 
-    stored = run_sql(settings.db_url, "SELECT password FROM users")[0][0]
+    stored = run_sql(settings.db_url, "SELECT left(password, 7) FROM users ORDER BY id")
     assert [answer.status_code for answer in answers] == [200, 200]
-    assert stored.startswith("$2b$05$")
+    assert stored == [("$2b$05$",), ("$2b$04$",)]
+
+
+def test_replaced_hash_is_not_overwritten(app: Flask, register: Register, sql: Sql) -> None:
+    user_id = register()["userId"]
+    before = sql("SELECT password FROM users")
+    database = app.extensions["services"].database
+
+    assert not database.write(users.replace_hash, user_id, old="another", new="new")
+
+    assert sql("SELECT password FROM users") == before
 
 
 def test_login_whose_new_hash_cannot_be_stored_succeeds(

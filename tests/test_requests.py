@@ -284,12 +284,12 @@ def test_body_that_is_no_json_object_is_400(client: FlaskClient, path: str, body
     ("value", "bad"),
     [
         pytest.param(b'"username": "a\\u0000b"', "username", id="NUL in a known field"),
-        pytest.param(b'"x": "\\u0000"', "x", id="NUL in an unknown field"),
-        pytest.param(b'"x": [{"y": ["\\u0000"]}]', "x", id="NUL below an unknown field"),
+        pytest.param(b'"x": "\\u0000"', "body", id="NUL in an unknown field"),
+        pytest.param(b'"x": [{"y": ["\\u0000"]}]', "body", id="NUL below an unknown field"),
         pytest.param(b'"password": "long enough\\ud83d"', "password", id="lone high surrogate"),
-        pytest.param(b'"x": "\\udd12\\ud83d"', "x", id="surrogates in the wrong order"),
-        pytest.param(b'"x": ' + b"[" * 500 + b"]" * 500, "x", id="deep arrays"),
-        pytest.param(b'"x": ' + b'{"y":' * 500 + b"1" + b"}" * 500, "x", id="deep objects"),
+        pytest.param(b'"x": "\\udd12\\ud83d"', "body", id="surrogates in the wrong order"),
+        pytest.param(b'"x": ' + b"[" * 500 + b"]" * 500, "body", id="deep arrays"),
+        pytest.param(b'"x": ' + b'{"y":' * 500 + b"1" + b"}" * 500, "body", id="deep objects"),
     ],
 )
 def test_body_with_text_that_cannot_be_stored_is_400(

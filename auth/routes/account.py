@@ -11,7 +11,7 @@ from auth.guards import json_body, login_required, new_session, still_there
 from auth.routes.sessions import purge_now_and_then
 from auth.sessions import LiveSession
 from auth.token_pairs import TokenPair
-from db import DatabaseUnavailable
+from pool import DatabaseUnavailable
 
 log = logging.getLogger("auth")
 
