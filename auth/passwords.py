@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from flask_bcrypt import Bcrypt
 
 from auth.errors import ApiError
-from auth.validation import normalise
+from auth.fields import normalise
 from bulkhead import Bulkhead, Full
 
 WAIT_SECONDS = 10.0

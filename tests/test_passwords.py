@@ -14,8 +14,8 @@ from flask_bcrypt import Bcrypt
 
 import auth.passwords
 from auth.errors import ApiError
+from auth.fields import normalise
 from auth.passwords import WAIT_SECONDS, Passwords
-from auth.validation import normalise
 
 PASSWORD = "correct horse"
 DAMAGED = [

@@ -1,0 +1,113 @@
+"""The fields of a JSON body: read one by one, each against its rule, with a sentence for everything wrong."""
+
+import re
+import unicodedata
+from typing import Any
+
+from auth.errors import ApiError
+
+MAX_PASSWORD_CHARACTERS = 256
+MAX_NESTING = 32
+
+_NAMES = frozenset({"username", "email", "password", "first_name", "firstName", "last_name", "lastName"})
+_NAMES |= {"current_password", "new_password", "refresh_token"}
+_NOT_TEXT = "Text must not hold NUL characters, lone surrogates or deep nesting."
+_USERNAME = re.compile(r"[A-Za-z0-9._-]{1,50}")
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+# https://html.spec.whatwg.org/#valid-e-mail-address, with at least one dot in the domain.
+_EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})+")
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL refuses NUL, UTF-8 has no lone surrogates
+
+
+def normalise(password: str) -> str:
+    """Return the NFC form: two keyboards may compose one password differently (NIST SP 800-63B-4)."""
+    return unicodedata.normalize("NFC", password)
+
+
+class Fields:
+    """Reads fields out of a body and gathers what is wrong with them, one sentence a field."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self._body = body
+        # A name that the client made up is not to be echoed or logged.
+        names = (name if name in _NAMES else "body" for name in body if not _is_storable(body[name]))
+        self._problems = dict.fromkeys(names, _NOT_TEXT)
+
+    def complain(self, name: str, sentence: str) -> None:
+        self._problems.setdefault(name, sentence)
+
+    def raise_problems(self) -> None:
+        if self._problems:
+            raise ApiError("validation_failed", fields=self._problems)
+
+    def text(self, name: str) -> str:
+        """Return the field as it was sent, "" when it is absent, null or bad."""
+        value = self._body.get(name)
+        if name in self._problems or value is None:
+            return ""
+        if not isinstance(value, str):
+            self.complain(name, f"{_label(name)} must be a string.")
+            return ""
+        return value
+
+    def required_text(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            self.complain(name, f"{_label(name)} is required.")
+        return value
+
+    def username(self, name: str) -> str:
+        value = self.text(name).strip()
+        if not value:
+            self.complain(name, "Username is required.")
+        elif not _USERNAME.fullmatch(value):
+            self.complain(name, "Username must be 1 to 50 letters, digits, dots, underscores or hyphens.")
+        return value
+
+    def email(self, name: str) -> str:
+        value = self.text(name).strip()
+        if not value:
+            self.complain(name, "Email is required.")
+        elif len(value) > 255:
+            self.complain(name, "Email must be at most 255 characters long.")
+        elif not _EMAIL.fullmatch(value):
+            self.complain(name, "Email must be an address like name@example.com.")
+        return value.lower()
+
+    def new_password(self, name: str, min_length: int) -> str:
+        value = self.required_text(name)
+        length = len(normalise(value))
+        if value and length < min_length:
+            self.complain(name, f"{_label(name)} must be at least {min_length} characters long.")
+        elif length > MAX_PASSWORD_CHARACTERS:
+            self.complain(name, f"{_label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
+        return value
+
+    def name(self, name: str, camel_case: str) -> str | None:
+        """Return an optional personal name; of the two spellings the snake_case one counts."""
+        spelling = name if name in self._body else camel_case
+        value = self.text(spelling).strip()
+        if len(value) > 100:
+            self.complain(spelling, f"{_label(name)} must be at most 100 characters long.")
+        return value or None
+
+
+def _label(name: str) -> str:
+    words = re.sub(r"([A-Z])", r" \1", name).replace("_", " ")
+    return words.capitalize()
+
+
+def _is_storable(value: object) -> bool:
+    """Return whether every string in `value` can be stored and `value` is not nested too deeply."""
+    pending = [(value, 0)]
+    while pending:  # no recursion: the nesting is the client's
+        item, depth = pending.pop()
+        if isinstance(item, str):
+            if UNSTORABLE.search(item):
+                return False
+        elif isinstance(item, (list, dict)):
+            if depth == MAX_NESTING:
+                return False
+            children = item.values() if isinstance(item, dict) else item
+            pending.extend((child, depth + 1) for child in children)
+    return True
