@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg2 import DataError
-from psycopg2.errors import ForeignKeyViolation, UniqueViolation
+from psycopg2 import DataError, IntegrityError
+from psycopg2.errors import UniqueViolation
 from psycopg2.extensions import cursor
 
 from auth.callers import CALLER, Caller
@@ -84,10 +84,13 @@ def find_by_login(cur: cursor, login: str) -> Credential | None:
     return _credential(cur)
 
 
-def update(cur: cursor, caller: Caller, changes: dict[str, str | None]) -> User | None:
+def update(
+    cur: cursor, caller: Caller, changes: dict[str, str | None], *, password_hash: str | None
+) -> User | None:
     """Change some columns of the user who calls; None when they are gone or their session is over.
 
-    changes: column to value; the columns are our own names. Raises as `storing` does.
+    changes: column to value; the columns are our own names. password_hash: what was verified, if it was;
+    None also when it has been replaced since. Raises as `storing` does.
     """
     with storing(changes):
         cur.execute(
@@ -97,17 +100,19 @@ def update(cur: cursor, caller: Caller, changes: dict[str, str | None]) -> User 
             SET {", ".join(f"{column} = %({column})s" for column in changes)}
             FROM caller
             WHERE users.id = caller.id
+              AND (%(password_hash)s::TEXT IS NULL OR users.password = %(password_hash)s)
             RETURNING {", ".join(f"users.{column}" for column in _COLUMNS.split(", "))}
             """,
-            caller.parameters() | changes,
+            caller.parameters() | changes | {"password_hash": password_hash},
         )
     row = cur.fetchone()
     return User(*row) if row else None
 
 
-def delete(cur: cursor, caller: Caller) -> bool:
-    """Delete the user who calls and all that is theirs; False when they or their session are gone.
+def delete(cur: cursor, caller: Caller, *, password_hash: str) -> bool:
+    """Delete the user who calls and all that is theirs.
 
+    False when they or their session are gone, or the hash that was verified has been replaced since.
     Raises ApiError `account_in_use` when a row of another service refers to the user.
     """
     try:
@@ -116,11 +121,11 @@ def delete(cur: cursor, caller: Caller) -> bool:
             WITH {CALLER}
             DELETE FROM users
             USING caller
-            WHERE users.id = caller.id
+            WHERE users.id = caller.id AND users.password = %(password_hash)s
             """,
-            caller.parameters(),
+            caller.parameters() | {"password_hash": password_hash},
         )
-    except ForeignKeyViolation as exc:
+    except IntegrityError as exc:  # also of a column that ON DELETE SET NULL cannot make null
         raise ApiError("account_in_use") from exc
     return cur.rowcount == 1
 

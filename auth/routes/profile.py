@@ -17,13 +17,11 @@ from db import transaction
 @login_required
 def change_profile() -> dict[str, Any]:
     form = validation.profile(json_body())
-    if {"username", "email"} & form.changes.keys():
-        found = _credential()
-        if form.changes_identity(found.user.username, found.user.email):
-            _require_password(form.proof(), found)
     if not form.changes:
         return responses.user(still_there(services().database.read(users.find_caller, g.caller)))
-    return responses.user(still_there(services().database.write(users.update, g.caller, form.changes)))
+    verified = _verify_identity_change(form)
+    updated = services().database.write(users.update, g.caller, form.changes, password_hash=verified)
+    return responses.user(still_there(updated))
 
 
 @bp.put("/me/password")
@@ -44,14 +42,26 @@ def change_password() -> dict[str, Any]:
 @login_required
 def delete_account() -> tuple[str, int]:
     password = validation.password(json_body())
-    _require_password(password, _credential())
-    if not services().database.write(users.delete, g.caller):
+    found = _credential()
+    _require_password(password, found)
+    if not services().database.write(users.delete, g.caller, password_hash=found.password_hash):
         raise caller_gone()
     return "", 204
 
 
 def _credential() -> users.Credential:
     return still_there(services().database.read(users.find_credential, g.caller))
+
+
+def _verify_identity_change(form: validation.ProfileChange) -> str | None:
+    """Return the hash that the current password was verified against, None when none is needed."""
+    if not {"username", "email"} & form.changes.keys():
+        return None
+    found = _credential()
+    if not form.changes_identity(found.user.username, found.user.email):
+        return None
+    _require_password(form.proof(), found)
+    return found.password_hash
 
 
 def _require_password(password: str, found: users.Credential) -> None:
