@@ -67,7 +67,7 @@ class Database:
             return self._run(self._pool, query, *args, **kwargs)
 
     def write(self, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one statement in autocommit: one round trip, never retried."""
+        """Run `query`, never retried: one statement is one round trip, for more there is `transaction`."""
         limit.at = time.monotonic() + OPERATION_SECONDS
         return self._run(self._pool, query, *args, **kwargs)
 

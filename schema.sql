@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     token_hash BYTEA NOT NULL,
     previous_hash BYTEA,                    -- of the refresh token that was replaced last
     salt BYTEA,                             -- what made the current token out of that one
+    rotated_at TIMESTAMPTZ,                 -- when, by the clock of the database
     created_at TIMESTAMPTZ NOT NULL,
     last_used_at TIMESTAMPTZ NOT NULL,      -- when it was opened or last refreshed
     valid_until TIMESTAMPTZ NOT NULL,       -- when it ends unless it is refreshed

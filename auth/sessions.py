@@ -1,11 +1,13 @@
 """The sessions table: its rows as frozen dataclasses, and every statement on it."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg2.extensions import cursor
 
 from auth.callers import CALLER, Caller
+
+LISTED = 200  # who logs in by a script has more than anybody reads
 
 # The values of a NewSession, but for user_id, which the INSERT selects.
 INSERT = """
@@ -53,17 +55,21 @@ class LiveSession:
 
 @dataclass(frozen=True)
 class Holder:
-    """The session that a refresh token names, and what tells that token's place among its tokens."""
+    """The session that a refresh token names, and what tells that token's place among its tokens.
+
+    since_rotation: by the database's clock alone. A statement may wait, and hosts' clocks differ.
+    """
 
     session: LiveSession
-    last_used_at: datetime
+    since_rotation: timedelta
     token_hash: bytes = field(repr=False)
     previous_hash: bytes | None = field(repr=False)
     salt: bytes | None = field(repr=False)
 
 
 _HOLDER = """
-    sessions.id, users.id, users.email, sessions.expires_at, sessions.last_used_at,
+    sessions.id, users.id, users.email, sessions.expires_at,
+    clock_timestamp() - COALESCE(sessions.rotated_at, sessions.created_at),
     sessions.token_hash, sessions.previous_hash, sessions.salt
 """
 
@@ -99,6 +105,7 @@ def rotate(
         SET token_hash = %(new_hash)s,
             previous_hash = %(old_hash)s,
             salt = %(salt)s,
+            rotated_at = clock_timestamp(),
             last_used_at = %(now)s,
             valid_until = LEAST(%(valid_until)s, sessions.expires_at)
         FROM users
@@ -135,7 +142,7 @@ def find_holder(cur: cursor, handle_hash: bytes, *, now: datetime) -> Holder | N
 
 
 def list_for(cur: cursor, caller: Caller) -> list[Session] | None:
-    """Return the caller's live sessions, newest first; None when the caller's own is over."""
+    """Return the caller's live sessions, the newest LISTED of them; None when the caller's own is over."""
     cur.execute(
         f"""
         WITH {CALLER}
@@ -143,16 +150,17 @@ def list_for(cur: cursor, caller: Caller) -> list[Session] | None:
         FROM caller
         LEFT JOIN sessions ON sessions.user_id = caller.id AND valid_until > %(now)s
         ORDER BY created_at DESC, sessions.id DESC
+        LIMIT %(listed)s
         """,
-        caller.parameters(),
+        caller.parameters() | {"listed": LISTED},
     )
     rows = cur.fetchall()
     return [Session(*row) for row in rows if row[0] is not None] if rows else None
 
 
-def end(cur: cursor, session_id: int) -> None:
-    """End a session, if it is not over."""
-    cur.execute("DELETE FROM sessions WHERE id = %s", (session_id,))
+def end(cur: cursor, session_id: int, *, user_id: int) -> None:
+    """End a session of a user, if it is not over."""
+    cur.execute("DELETE FROM sessions WHERE id = %s AND user_id = %s", (session_id, user_id))
 
 
 def end_by_handle(cur: cursor, handle_hash: bytes) -> None:
@@ -167,7 +175,9 @@ def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
         WITH {CALLER}, ended AS (
             DELETE FROM sessions
             USING caller
-            WHERE sessions.id = %(ended_id)s AND sessions.user_id = caller.id
+            WHERE sessions.id = %(ended_id)s
+              AND sessions.user_id = caller.id
+              AND sessions.valid_until > %(now)s
             RETURNING sessions.id
         )
         SELECT EXISTS (SELECT FROM ended) FROM caller
@@ -203,6 +213,7 @@ def renew(cur: cursor, session_id: int, new: NewSession) -> datetime | None:
             token_hash = %(token_hash)s,
             previous_hash = NULL,
             salt = NULL,
+            rotated_at = NULL,
             last_used_at = %(now)s,
             valid_until = LEAST(%(valid_until)s, expires_at)
         WHERE id = %(id)s

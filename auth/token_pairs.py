@@ -10,7 +10,6 @@ from auth.sessions import LiveSession, NewSession
 from config import Settings
 
 MAX_USER_AGENT_CHARACTERS = 200
-MAX_ADDRESS_CHARACTERS = 64
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def new_session(
         now=now,
         valid_until=min(next_end(settings, now), expires_at),
         expires_at=expires_at,
-        ip=ip[:MAX_ADDRESS_CHARACTERS],
+        ip=ip,
         # ASCII, because the database may have an encoding that lacks the rest.
         user_agent=user_agent.encode("ascii", "replace").decode("ascii")[:MAX_USER_AGENT_CHARACTERS],
     )

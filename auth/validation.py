@@ -34,10 +34,9 @@ class ProfileChange:
     changes: dict[str, str | None]
     current_password: str = field(repr=False)
 
-    def changes_identity(self, username: str, email: str) -> bool:
-        """Return whether the user would have another username or email than these."""
-        new = self.changes.get("username", username), self.changes.get("email", email)
-        return new != (username, email)
+    def without(self, **stored: str) -> dict[str, str | None]:
+        """Return the changes but for those that are none."""
+        return {name: value for name, value in self.changes.items() if stored.get(name) != value}
 
     def proof(self) -> str:
         """Return the current password. Raises ApiError `validation_failed` when it was not sent."""

@@ -1,5 +1,6 @@
 """Changing and deleting one's own account."""
 
+from functools import partial
 from typing import Any
 
 from flask import g
@@ -17,10 +18,10 @@ from db import transaction
 @login_required
 def change_profile() -> dict[str, Any]:
     form = validation.profile(json_body())
-    if not form.changes:
+    changes, verified = _verified_changes(form)
+    if not changes:
         return responses.user(still_there(services().database.read(users.find_caller, g.caller)))
-    verified = _verify_identity_change(form)
-    updated = services().database.write(users.update, g.caller, form.changes, password_hash=verified)
+    updated = services().database.write(users.update, g.caller, changes, password_hash=verified)
     return responses.user(still_there(updated))
 
 
@@ -29,11 +30,15 @@ def change_profile() -> dict[str, Any]:
 def change_password() -> dict[str, Any]:
     settings = services().settings
     form = validation.password_change(json_body(), password_min_length=settings.password_min_length)
-    found = _credential()
-    _require_password(form.current_password, found)
+    found = _proven_credential(form.current_password)
     new_hash = services().passwords.hash(form.new_password)
     refresh, session = new_session()
-    live = services().database.write(_store_password, g.caller, found, new_hash=new_hash, session=session)
+    store = partial(_store_password, caller=g.caller, new_hash=new_hash, session=session)
+    write = services().database.write
+    # None: the hash was replaced since, perhaps by a login that made it stronger. So look again, once.
+    live = write(store, found) or write(store, found := _proven_credential(form.current_password))
+    if live is None:
+        raise ApiError("wrong_password", log_message=f"password_changed user_id={found.user.id}")
     pair = token_pairs.issue(refresh, live, settings=settings, now=session.now)
     return responses.token_pair(pair)
 
@@ -42,8 +47,7 @@ def change_password() -> dict[str, Any]:
 @login_required
 def delete_account() -> tuple[str, int]:
     password = validation.password(json_body())
-    found = _credential()
-    _require_password(password, found)
+    found = _proven_credential(password)
     if not services().database.write(users.delete, g.caller, password_hash=found.password_hash):
         raise caller_gone()
     return "", 204
@@ -53,15 +57,27 @@ def _credential() -> users.Credential:
     return still_there(services().database.read(users.find_credential, g.caller))
 
 
-def _verify_identity_change(form: validation.ProfileChange) -> str | None:
-    """Return the hash that the current password was verified against, None when none is needed."""
-    if not {"username", "email"} & form.changes.keys():
-        return None
+def _proven_credential(password: str) -> users.Credential:
+    """Return the caller's credential, once the password has proven to be theirs."""
     found = _credential()
-    if not form.changes_identity(found.user.username, found.user.email):
-        return None
+    _require_password(password, found)
+    return found
+
+
+def _verified_changes(form: validation.ProfileChange) -> tuple[dict[str, str | None], str | None]:
+    """Return what is to be changed, and the hash that the password was verified against, if it had to be.
+
+    A username or email that is sent as it is stored is left out: by the time of the statement another
+    session may have changed it, and that is not to be undone.
+    """
+    if not {"username", "email"} & form.changes.keys():
+        return form.changes, None
+    found = _credential()
+    changes = form.without(username=found.user.username, email=found.user.email)
+    if not {"username", "email"} & changes.keys():
+        return changes, None
     _require_password(form.proof(), found)
-    return found.password_hash
+    return changes, found.password_hash
 
 
 def _require_password(password: str, found: users.Credential) -> None:
@@ -71,18 +87,18 @@ def _require_password(password: str, found: users.Credential) -> None:
 
 
 def _store_password(
-    cur: cursor, caller: Caller, found: users.Credential, *, new_hash: str, session: NewSession
-) -> LiveSession:
+    cur: cursor, found: users.Credential, *, caller: Caller, new_hash: str, session: NewSession
+) -> LiveSession | None:
     """Store the hash and end every session but the caller's, which gets a new refresh token.
 
-    Raises ApiError `wrong_password` when the password has changed meanwhile, `token_invalid` when the
-    caller's session is over; then nothing is stored.
+    None when the hash has been replaced since it was verified. Raises ApiError `token_invalid` when the
+    caller's session is over. Then nothing is stored.
     """
     user = found.user
     with transaction(cur):
         # First the row that logins lock, so that none slips in between.
         if not users.replace_hash(cur, user.id, old=found.password_hash, new=new_hash):
-            raise ApiError("wrong_password", log_message=f"password_changed user_id={user.id}")
+            return None
         if not sessions.end_others(cur, caller):
             raise caller_gone()
         if caller.session_id is None:

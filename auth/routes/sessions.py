@@ -44,17 +44,18 @@ def refresh() -> dict[str, Any]:
 
 @bp.post("/logout")
 def logout() -> tuple[str, int]:
-    body = optional_json_body()
     try:
         caller = authenticate()
     except ApiError:
+        body = optional_json_body()
         if "refresh_token" not in body:
             raise
-        # Unknown is over as well: RFC 7009 section 2.2.
-        services().database.write(sessions.end_by_handle, _refresh_token(body).handle_hash())
+        _end_by_refresh_token(body)
         return "", 204
     if caller.session_id is not None:
-        services().database.write(sessions.end, caller.session_id)
+        services().database.write(sessions.end, caller.session_id, user_id=caller.user_id)
+    elif "refresh_token" in (body := optional_json_body()):
+        _end_by_refresh_token(body)
     return "", 204
 
 
@@ -104,6 +105,11 @@ def _purge(running: Services) -> None:
         log.info("sessions_purged count=%s", removed)
 
 
+def _end_by_refresh_token(body: dict[str, Any]) -> None:
+    """End the session of a refresh token; an unknown one is over as well (RFC 7009 section 2.2)."""
+    services().database.write(sessions.end_by_handle, _refresh_token(body).handle_hash())
+
+
 def _refresh_token(body: dict[str, Any]) -> RefreshToken:
     token = refresh_tokens.parse(validation.refresh_token(body))
     if token is None:
@@ -122,8 +128,11 @@ def _replaced(token: RefreshToken, now: datetime) -> tuple[LiveSession, RefreshT
     if holder is None:
         raise ApiError("refresh_invalid")
     window = timedelta(seconds=settings.refresh_reuse_seconds)
-    if holder.previous_hash == token.hash() and holder.salt and now - holder.last_used_at <= window:
-        return holder.session, token.successor(salt=holder.salt, key=settings.secret_key)
-    services().database.write(sessions.end, holder.session.id)
+    if holder.previous_hash == token.hash() and holder.salt and holder.since_rotation <= window:
+        successor = token.successor(salt=holder.salt, key=settings.secret_key)
+        if successor.hash() != holder.token_hash:  # it was made with another SECRET_KEY
+            raise ApiError("refresh_invalid")
+        return holder.session, successor
+    services().database.write(sessions.end, holder.session.id, user_id=holder.session.user_id)
     cause = f"refresh_reused user_id={holder.session.user_id} session_id={holder.session.id}"
     raise ApiError("refresh_reused", log_message=cause)
