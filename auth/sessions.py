@@ -189,15 +189,28 @@ def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
 
 
 def end_others(cur: cursor, caller: Caller) -> bool:
-    """End all of the caller's sessions but the current one; False when that is over itself."""
+    """End all of the caller's sessions but the current one; False when that is over itself.
+
+    All are locked first, in one order: two sessions that end each other wait instead of deadlocking, and
+    the second finds itself ended.
+    """
     cur.execute(
         f"""
-        WITH {CALLER}, ended AS (
+        WITH {CALLER}, locked AS (
+            SELECT sessions.id
+            FROM sessions
+            JOIN caller ON caller.id = sessions.user_id
+            ORDER BY sessions.id
+            FOR UPDATE OF sessions
+        ), allowed AS (
+            SELECT FROM caller
+            WHERE %(session_id)s::BIGINT IS NULL OR %(session_id)s IN (SELECT id FROM locked)
+        ), ended AS (
             DELETE FROM sessions
-            USING caller
-            WHERE sessions.user_id = caller.id AND sessions.id IS DISTINCT FROM %(session_id)s
+            USING locked, allowed
+            WHERE sessions.id = locked.id AND sessions.id IS DISTINCT FROM %(session_id)s
         )
-        SELECT FROM caller
+        SELECT FROM allowed
         """,
         caller.parameters(),
     )

@@ -883,7 +883,7 @@ def test_password_that_is_replaced_while_it_is_checked_is_not_enough(
         commit_once_awaited()
         answer = future.result()
 
-    assert refusal(answer) in [(403, "wrong_password"), (401, "token_invalid")]
+    assert answer.status_code in (401, 403)
     assert sql("SELECT username, password FROM users") == [("ada", "another")]
 
 

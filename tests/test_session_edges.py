@@ -1,11 +1,13 @@
 """Sessions where two clocks, two keys or two ways to name one meet."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import jwt
+import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -164,3 +166,31 @@ def test_email_that_is_sent_as_it_is_stored_is_left_out_of_the_change(
         sql("DROP FUNCTION refuse CASCADE")
 
     assert (answer.status_code, answer.get_json()["first_name"]) == (200, "Ada")
+
+
+def test_two_sessions_that_end_each_other_leave_one(
+    app: Flask, register: Register, settings: Settings, sql: Sql
+) -> None:
+    tokens = [register()["token"]]
+    login = {"username": "ada", "password": PASSWORD}
+    tokens.append(app.test_client().post("/api/auth/login", json=login).get_json()["token"])
+
+    def end_others(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return app.test_client().delete("/api/auth/sessions", headers=headers).status_code
+
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    other = psycopg2.connect(settings.db_url)
+    with ThreadPoolExecutor(2) as threads:
+        with other.cursor() as cur:
+            cur.execute("SELECT FROM sessions FOR UPDATE")
+        answers = [threads.submit(end_others, token) for token in tokens]
+        deadline = time.monotonic() + 2
+        while len(sql(waiting)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        other.close()
+
+        statuses = sorted(answer.result() for answer in answers)
+
+    assert statuses == [204, 401]
+    assert len(sql("SELECT id FROM sessions")) == 1
