@@ -52,7 +52,8 @@ def next_end(settings: Settings, now: datetime) -> datetime:
 def issue(refresh: RefreshToken, session: LiveSession, *, settings: Settings, now: datetime) -> TokenPair:
     """Return the pair for a session; neither token outlives its absolute end."""
     left = int((session.expires_at - now).total_seconds())
-    expires_in = min(settings.jwt_expires_seconds, left)
+    refresh_expires_in = min(settings.refresh_expires_seconds, left)
+    expires_in = min(settings.jwt_expires_seconds, refresh_expires_in)  # then the session is over
     token = tokens.issue(
         session.user_id,
         session.email,
@@ -62,4 +63,4 @@ def issue(refresh: RefreshToken, session: LiveSession, *, settings: Settings, no
         ttl_seconds=expires_in,
         token_id=secrets.token_hex(16),
     )
-    return TokenPair(token, expires_in, refresh.text(), min(settings.refresh_expires_seconds, left))
+    return TokenPair(token, expires_in, refresh.text(), refresh_expires_in)

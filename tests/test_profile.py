@@ -91,7 +91,7 @@ def refresh(client: FlaskClient, refresh_token: str) -> TestResponse:
 
 def without_session(user_id: int) -> str:
     """Return an access token of an earlier version, which knew no sessions."""
-    return jwt.encode({"id": user_id, "exp": int(time.time()) + 60}, SECRET_KEY, algorithm="HS256")
+    return jwt.encode({"id": user_id, "exp": int(time.time()) + 3600}, SECRET_KEY, algorithm="HS256")
 
 
 def stored(sql: Sql) -> list[tuple[Any, ...]]:

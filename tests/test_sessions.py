@@ -101,7 +101,7 @@ def sid(pair: dict[str, Any]) -> int:
 
 def without_session(user_id: int, **claims: object) -> str:
     """Return an access token of an earlier version, which knew no sessions."""
-    claims = {"id": user_id, "exp": int(time.time()) + 60} | claims
+    claims = {"id": user_id, "exp": int(time.time()) + 3600} | claims
     return jwt.encode(claims, SECRET_KEY, algorithm="HS256")
 
 
