@@ -19,7 +19,7 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
     -r requirements.txt
 
 # Owned by root: the service can read its code but not change it.
-COPY *.py schema.sql ./
+COPY *.py schema.sql openapi.yaml openapi.json ./
 COPY auth auth
 
 # By number, so that an orchestrator can see that it is not root.

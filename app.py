@@ -15,6 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import auth
 import commands
+import docs
 import health
 import logs
 from auth import errors
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.register_blueprint(auth.bp)
     health.init_app(app, database)
+    docs.init_app(app)
     commands.init_app(app, database)
     return app
 

@@ -1,4 +1,7 @@
-"""What the tests stand on: a real PostgreSQL, scratch databases on it, and the app with bcrypt at cost 4."""
+"""What the tests stand on: a real PostgreSQL, scratch databases on it, and the app with bcrypt at cost 4.
+
+Every answer that a test client receives is compared with openapi.yaml.
+"""
 
 import json
 import os
@@ -12,7 +15,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2 import sql as sql_text
+from werkzeug.test import TestResponse
 
+import contract
 import embedded_postgres
 import logs
 from app import create_app
@@ -41,6 +46,22 @@ def run_sql(url: str, statement: str, *parameters: object) -> list[tuple[Any, ..
 def on_database(server_url: str, name: str) -> str:
     """Return `server_url` with another database."""
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def answers_keep_the_contract() -> Iterator[None]:
+    """Let a test fail when an answer is not as openapi.yaml describes it."""
+    unchecked = FlaskClient.open
+
+    def checked(self: FlaskClient, *args: Any, **kwargs: Any) -> TestResponse:
+        answer = unchecked(self, *args, **kwargs)
+        if "services" in self.application.extensions:
+            contract.require_described(answer)
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FlaskClient, "open", checked)
+        yield
 
 
 @pytest.fixture(scope="session")

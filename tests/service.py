@@ -36,7 +36,7 @@ class Service:
 def copy_code(folder: Path) -> Path:
     """Copy what the service runs from into the new folder `folder`."""
     shutil.copytree(ROOT / "auth", folder / "auth", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in [*ROOT.glob("*.py"), ROOT / "schema.sql"]:
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("openapi.*"), ROOT / "schema.sql"]:
         shutil.copy(path, folder)
     return folder
 
@@ -80,6 +80,6 @@ def _wait_until_alive(service: Service, path: str) -> None:
         try:
             requests.get(f"{service.url}{path}", timeout=1)
             return
-        except requests.ConnectionError:
+        except requests.RequestException:  # also a worker that is slow to boot
             time.sleep(0.05)
     raise AssertionError(f"gunicorn did not start:\n{service.log.read_text()}")
