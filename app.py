@@ -1,9 +1,11 @@
 """The application factory: settings, logs, database, bcrypt, CORS, errors, the blueprint and health."""
 
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +23,8 @@ import logs
 from auth import errors
 from auth.guards import MAX_BODY_BYTES
 from auth.passwords import Passwords
-from config import Settings, read_environment
+from bulkhead import SharedPlaces
+from config import HASH_SLOT_FOLDER, Settings, read_environment
 from db import Database
 from pool import DatabaseUnavailable
 
@@ -68,6 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             rounds=settings.bcrypt_rounds,
             running=settings.hash_slots,
             waiting=settings.hash_queue,
+            shared=_shared_slots(settings),
         ),
     )
     app.register_blueprint(auth.bp)
@@ -82,6 +86,12 @@ def _warn_operator(settings: Settings) -> None:
         log.warning("insecure_setting: %s", warning)
     # PyJWT says the same of a short key, with every token.
     warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+
+
+def _shared_slots(settings: Settings) -> SharedPlaces | None:
+    """Return the hash slots that gunicorn's workers share, None where there is one process."""
+    folder = os.environ.get(HASH_SLOT_FOLDER)
+    return SharedPlaces(Path(folder), settings.hash_slots) if folder else None
 
 
 def _init_cors(app: Flask, settings: Settings) -> None:

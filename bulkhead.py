@@ -4,9 +4,12 @@ What waits holds a thread. Bounding that is what keeps a slow database or a stor
 every thread from the requests that need neither.
 """
 
+import fcntl
+import os
 import threading
 import time
 from collections import deque
+from pathlib import Path
 
 
 class Full(Exception):
@@ -55,3 +58,40 @@ class Bulkhead:
                 self._turns.popleft().release()
             else:
                 self._free += 1
+
+
+class SharedPlaces:
+    """Places that several processes share: a file for each, locked by whoever has it.
+
+    One worker may get all the connections; it must be able to use every core, and no other one then as
+    well. The kernel unlocks what a killed worker held. It tells nobody of an unlocking, so who waits
+    looks every few milliseconds; a bulkhead before this keeps those few.
+    """
+
+    LOOK_SECONDS = 0.005
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._files = [folder / str(number) for number in range(count)]
+
+    def enter(self, *, until: float) -> int:
+        """Take a place, waiting until the monotonic time `until`; return it for `leave`. Raises TooLate."""
+        while (place := self._take()) is None:
+            if time.monotonic() >= until:
+                raise TooLate
+            time.sleep(self.LOOK_SECONDS)
+        return place
+
+    def leave(self, place: int) -> None:
+        """Give the place back."""
+        os.close(place)
+
+    def _take(self) -> int | None:
+        for file in self._files:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            else:
+                return descriptor
+        return None

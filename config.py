@@ -24,6 +24,7 @@ SAMPLE_SECRET_KEYS = frozenset(
     {"change-me", "changeme", "secret", "dev", "your-secret-key", "development-only-secret-key-do-not-deploy"}
 )
 DAY_SECONDS = 24 * 3600
+HASH_SLOT_FOLDER = "USER_SERVICE_HASH_SLOTS"  # how gunicorn.conf.py tells its workers; not for operators
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
 
@@ -65,7 +66,7 @@ class Settings:
     gunicorn_workers: int = field(default_factory=lambda: cores())
     gunicorn_threads: int = 0  # 0: enough for everything that may wait, see gunicorn.conf.py
     db_pool_size: int = 8  # a worker
-    hash_slots: int = 1  # a worker; from_env gives each its share of the cores
+    hash_slots: int = field(default_factory=lambda: cores())  # of all workers together
     hash_queue: int = 32  # a worker
 
     @classmethod
@@ -89,8 +90,6 @@ class Settings:
             raise ConfigError(problems)
         if values.get("debug"):
             values["log_level"] = "DEBUG"
-        # The workers share the cores.
-        values.setdefault("hash_slots", max(1, cores() // values.get("gunicorn_workers", cores())))
         return cls(**values)
 
     def warnings(self) -> list[str]:

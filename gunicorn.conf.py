@@ -3,7 +3,9 @@
 import logging
 import os
 import resource
+import shutil
 import sys
+import tempfile
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
@@ -12,7 +14,7 @@ from gunicorn.glogging import Logger
 
 import db
 import logs
-from config import ConfigError, Settings, read_environment
+from config import HASH_SLOT_FOLDER, ConfigError, Settings, read_environment
 from worker import BufferingWorker
 
 try:
@@ -59,6 +61,15 @@ class JsonLogger(Logger):
 
 
 logger_class = JsonLogger
+
+
+# The workers share the hash slots, whichever of them the connections come to.
+slot_folder = tempfile.mkdtemp(prefix="hash-slots-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+os.environ[HASH_SLOT_FOLDER] = slot_folder
+
+
+def on_exit(_server: Arbiter) -> None:
+    shutil.rmtree(slot_folder, ignore_errors=True)
 
 
 def on_starting(_server: Arbiter) -> None:

@@ -6,13 +6,13 @@ import hmac
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from flask_bcrypt import Bcrypt
 
 from auth.errors import ApiError
 from auth.fields import normalise
-from bulkhead import Bulkhead, Full
+from bulkhead import Bulkhead, Full, SharedPlaces
 
 WAIT_SECONDS = 10.0
 BCRYPT_MAX_BYTES = 72
@@ -27,13 +27,22 @@ class Passwords:
 
     At most `running` bcrypt runs go on at once, `waiting` more callers wait for up to WAIT_SECONDS;
     anybody else gets ApiError `busy`. bcrypt takes a quarter of a second of CPU: a queue without an end
-    would take every thread from the requests that need none.
+    would take every thread from the requests that need none. shared: the slots of all workers together.
     """
 
-    def __init__(self, bcrypt: Bcrypt, *, rounds: int, running: int, waiting: int) -> None:
+    def __init__(
+        self,
+        bcrypt: Bcrypt,
+        *,
+        rounds: int,
+        running: int,
+        waiting: int,
+        shared: SharedPlaces | None = None,
+    ) -> None:
         self._bcrypt = bcrypt
         self._rounds = rounds
         self._slots = Bulkhead(running=running, waiting=waiting)
+        self._shared = shared
 
     def hash(self, password: str) -> str:
         """Return the hash to store. Raises ApiError `busy`."""
@@ -76,14 +85,16 @@ class Passwords:
 
     @contextmanager
     def _slot(self, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-        try:
-            self._slots.enter(until=time.monotonic() + wait_seconds)
-        except Full:
-            raise ApiError("busy", log_message="hash_slots_busy: too many logins at once") from None
-        try:
+        until = time.monotonic() + wait_seconds
+        with ExitStack() as stack:
+            try:
+                self._slots.enter(until=until)
+                stack.callback(self._slots.leave)
+                if self._shared:
+                    stack.callback(self._shared.leave, self._shared.enter(until=until))
+            except Full:
+                raise ApiError("busy", log_message="hash_slots_busy: too many logins at once") from None
             yield
-        finally:
-            self._slots.leave()
 
     def _matches(self, stored: str, secret: bytes) -> bool | None:
         """Return None, with no work done, when `stored` is no bcrypt hash."""

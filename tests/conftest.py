@@ -147,5 +147,6 @@ def register(client: FlaskClient) -> Register:
 def log_lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The log lines of the test so far, decoded."""
     lines: list[dict[str, Any]] = []
+    logs.configure("INFO")
     monkeypatch.setattr(logs, "write", lambda line: lines.append(json.loads(line)))
     return lines

@@ -1,11 +1,16 @@
 """The bulkhead: how many at once, how many waiting, how long."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from bulkhead import Bulkhead, Full
+from bulkhead import Bulkhead, Full, SharedPlaces, TooLate
 
 
 def soon(seconds: float = 5.0) -> float:
@@ -112,3 +117,35 @@ def test_enter_that_gave_up_leaves_no_trace() -> None:
 
     with pytest.raises(Full):
         bulkhead.enter(until=soon(0.01))
+
+
+def test_shared_places_are_as_many_as_counted(tmp_path: Path) -> None:
+    ours, theirs = SharedPlaces(tmp_path, 2), SharedPlaces(tmp_path, 2)
+    first = ours.enter(until=soon())
+    theirs.enter(until=soon())
+
+    with pytest.raises(TooLate):
+        theirs.enter(until=soon(0.02))
+
+    ours.leave(first)
+    theirs.enter(until=soon())
+
+
+def test_shared_place_of_a_killed_process_is_free_again(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from bulkhead import SharedPlaces;"
+        "SharedPlaces(Path(sys.argv[1]), 1).enter(until=time.monotonic() + 5);"
+        "print('entered', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    )
+    with holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"entered\n"
+        with pytest.raises(TooLate):
+            SharedPlaces(tmp_path, 1).enter(until=soon(0.02))
+
+        os.kill(holder.pid, signal.SIGKILL)
+
+    SharedPlaces(tmp_path, 1).enter(until=soon())
