@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -29,6 +30,7 @@ PASSWORD = "correct horse"
 MakeDatabase = Callable[..., str]
 Sql = Callable[..., list[tuple[Any, ...]]]
 Register = Callable[..., dict[str, Any]]
+ClientOf = Callable[..., FlaskClient]
 
 
 def run_sql(url: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -127,6 +129,20 @@ def app(session_app: Flask, sql: Sql) -> Flask:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def client_of(app: Flask, settings: Settings) -> Iterator[ClientOf]:
+    """Make a client of a service with other settings on the same database."""
+    made = []
+
+    def make(**changes: Any) -> FlaskClient:
+        made.append(create_app(replace(settings, **changes)))
+        return made[-1].test_client()
+
+    yield make
+    for other in made:
+        other.extensions["services"].database.close()
 
 
 @pytest.fixture

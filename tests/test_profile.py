@@ -12,7 +12,6 @@ from typing import Any
 import jwt
 import psycopg2
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from flask_bcrypt import Bcrypt
 from werkzeug.test import TestResponse
@@ -20,7 +19,7 @@ from werkzeug.test import TestResponse
 from app import create_app
 from auth.passwords import Passwords
 from config import Settings
-from conftest import PASSWORD, SECRET_KEY, MakeDatabase, Register, Sql, run_sql
+from conftest import PASSWORD, SECRET_KEY, ClientOf, MakeDatabase, Register, Sql, run_sql
 
 REGISTER, LOGIN, REFRESH = "/api/auth/register", "/api/auth/login", "/api/auth/refresh"
 ME, ME_PASSWORD = "/api/auth/me", "/api/auth/me/password"
@@ -37,22 +36,6 @@ CALLS = [
     pytest.param("PUT", ME_PASSWORD, {"current_password": PASSWORD, "new_password": NEW}, id="PUT"),
     pytest.param("DELETE", ME, {"password": PASSWORD}, id="DELETE"),
 ]
-
-ClientOf = Callable[..., FlaskClient]
-
-
-@pytest.fixture
-def client_of(app: Flask, settings: Settings) -> Iterator[ClientOf]:
-    """Make a client of a service with other settings on the same database."""
-    made = []
-
-    def make(**changes: Any) -> FlaskClient:
-        made.append(create_app(replace(settings, **changes)))
-        return made[-1].test_client()
-
-    yield make
-    for other in made:
-        other.extensions["services"].database.close()
 
 
 def bearer(token: str) -> dict[str, str]:

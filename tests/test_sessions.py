@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from app import create_app
 from auth import sessions
 from auth.routes.sessions import PURGE_EVERY
 from config import Settings
-from conftest import PASSWORD, SECRET_KEY, Register, Sql, on_database, run_sql
+from conftest import PASSWORD, SECRET_KEY, ClientOf, Register, Sql, on_database, run_sql
 
 REGISTER, LOGIN, ME = "/api/auth/register", "/api/auth/login", "/api/auth/me"
 REFRESH, LOGOUT, SESSIONS = "/api/auth/refresh", "/api/auth/logout", "/api/auth/sessions"
@@ -36,22 +35,6 @@ INVALID = (401, "token_invalid", 'Bearer error="invalid_token"')
 REFRESH_INVALID = (401, "refresh_invalid", 'Bearer error="invalid_token"')
 REFRESH_REUSED = (401, "refresh_reused", 'Bearer error="invalid_token"')
 EXPIRED = jwt.encode({"id": 1, "exp": 1}, SECRET_KEY, algorithm="HS256")
-
-ClientOf = Callable[..., FlaskClient]
-
-
-@pytest.fixture
-def client_of(app: Flask, settings: Settings) -> Iterator[ClientOf]:
-    """Make a client of a service with other settings on the same database."""
-    made = []
-
-    def make(**changes: Any) -> FlaskClient:
-        made.append(create_app(replace(settings, **changes)))
-        return made[-1].test_client()
-
-    yield make
-    for other in made:
-        other.extensions["services"].database.close()
 
 
 def bearer(token: str) -> dict[str, str]:
