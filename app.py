@@ -5,7 +5,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +23,7 @@ from auth import errors
 from auth.guards import MAX_BODY_BYTES
 from auth.passwords import Passwords
 from bulkhead import SharedPlaces
-from config import HASH_SLOT_FOLDER, Settings, read_environment
+from config import HASH_SLOT_DESCRIPTOR, Settings, read_environment
 from db import Database
 from pool import DatabaseUnavailable
 
@@ -90,8 +89,8 @@ def _warn_operator(settings: Settings) -> None:
 
 def _shared_slots(settings: Settings) -> SharedPlaces | None:
     """Return the hash slots that gunicorn's workers share, None where there is one process."""
-    folder = os.environ.get(HASH_SLOT_FOLDER)
-    return SharedPlaces(Path(folder), settings.hash_slots) if folder else None
+    descriptor = os.environ.get(HASH_SLOT_DESCRIPTOR)
+    return SharedPlaces(int(descriptor), settings.hash_slots) if descriptor else None
 
 
 def _init_cors(app: Flask, settings: Settings) -> None:

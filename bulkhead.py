@@ -5,11 +5,10 @@ every thread from the requests that need neither.
 """
 
 import fcntl
-import os
 import threading
 import time
 from collections import deque
-from pathlib import Path
+from contextlib import suppress
 
 
 class Full(Exception):
@@ -61,7 +60,7 @@ class Bulkhead:
 
 
 class SharedPlaces:
-    """Places that several processes share: a file for each, locked by whoever has it.
+    """Places that several processes share: a byte of one file each, locked by the process that has it.
 
     One worker may get all the connections; it must be able to use every core, and no other one then as
     well. The kernel unlocks what a killed worker held. It tells nobody of an unlocking, so who waits
@@ -70,8 +69,11 @@ class SharedPlaces:
 
     LOOK_SECONDS = 0.005
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self._files = [folder / str(number) for number in range(count)]
+    def __init__(self, descriptor: int, count: int) -> None:
+        self._descriptor = descriptor
+        # A process never meets a lock of its own: its threads try only what it has not taken.
+        self._free = list(range(count))
+        self._lock = threading.Lock()
 
     def enter(self, *, until: float) -> int:
         """Take a place, waiting until the monotonic time `until`; return it for `leave`. Raises TooLate."""
@@ -83,15 +85,15 @@ class SharedPlaces:
 
     def leave(self, place: int) -> None:
         """Give the place back."""
-        os.close(place)
+        with self._lock:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
+            self._free.append(place)
 
     def _take(self) -> int | None:
-        for file in self._files:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-            else:
-                return descriptor
+        with self._lock:
+            for place in self._free:
+                with suppress(BlockingIOError, PermissionError):  # POSIX allows either for "locked"
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                    self._free.remove(place)
+                    return place
         return None

@@ -24,7 +24,7 @@ SAMPLE_SECRET_KEYS = frozenset(
     {"change-me", "changeme", "secret", "dev", "your-secret-key", "development-only-secret-key-do-not-deploy"}
 )
 DAY_SECONDS = 24 * 3600
-HASH_SLOT_FOLDER = "USER_SERVICE_HASH_SLOTS"  # how gunicorn.conf.py tells its workers; not for operators
+HASH_SLOT_DESCRIPTOR = "USER_SERVICE_HASH_SLOTS"  # how gunicorn.conf.py tells its workers; not for operators
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
 

@@ -3,7 +3,6 @@
 import logging
 import os
 import resource
-import shutil
 import sys
 import tempfile
 from typing import Any
@@ -14,7 +13,7 @@ from gunicorn.glogging import Logger
 
 import db
 import logs
-from config import HASH_SLOT_FOLDER, ConfigError, Settings, read_environment
+from config import HASH_SLOT_DESCRIPTOR, ConfigError, Settings, read_environment
 from worker import BufferingWorker
 
 try:
@@ -42,8 +41,8 @@ timeout = 30
 graceful_timeout = 20
 keepalive = 5
 control_socket_disable = True
-if os.path.isdir("/dev/shm"):
-    worker_tmp_dir = "/dev/shm"  # a heartbeat must not wait for a disk
+# A heartbeat must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class JsonLogger(Logger):
@@ -64,12 +63,9 @@ logger_class = JsonLogger
 
 
 # The workers share the hash slots, whichever of them the connections come to.
-slot_folder = tempfile.mkdtemp(prefix="hash-slots-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-os.environ[HASH_SLOT_FOLDER] = slot_folder
-
-
-def on_exit(_server: Arbiter) -> None:
-    shutil.rmtree(slot_folder, ignore_errors=True)
+# The file has no name: nobody can remove it, and it is gone with the last worker.
+slot_file = tempfile.TemporaryFile(dir=worker_tmp_dir)  # noqa: SIM115 - open for as long as we serve
+os.environ[HASH_SLOT_DESCRIPTOR] = str(slot_file.fileno())
 
 
 def on_starting(_server: Arbiter) -> None:

@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -119,33 +122,58 @@ def test_enter_that_gave_up_leaves_no_trace() -> None:
         bulkhead.enter(until=soon(0.01))
 
 
-def test_shared_places_are_as_many_as_counted(tmp_path: Path) -> None:
-    ours, theirs = SharedPlaces(tmp_path, 2), SharedPlaces(tmp_path, 2)
-    first = ours.enter(until=soon())
-    theirs.enter(until=soon())
+@pytest.fixture
+def slot_file() -> Iterator[int]:
+    """The descriptor of a file without a name, as gunicorn's workers inherit it."""
+    with tempfile.TemporaryFile() as file:
+        yield file.fileno()
+
+
+ENTER = (
+    "import sys, time; from bulkhead import SharedPlaces;"
+    "SharedPlaces(int(sys.argv[1]), 1).enter(until=time.monotonic() + 5);"
+    "print('entered', flush=True); time.sleep(60)"
+)
+
+
+@contextmanager
+def another_process_inside(slot_file: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a process that inherits `slot_file` and holds its only place."""
+    command = [sys.executable, "-c", ENTER, str(slot_file)]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, pass_fds=[slot_file]) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"entered\n"
+        yield process
+        process.kill()
+
+
+def test_shared_places_are_as_many_as_counted(slot_file: int) -> None:
+    places = SharedPlaces(slot_file, 2)
+    first = places.enter(until=soon())
+    places.enter(until=soon())
 
     with pytest.raises(TooLate):
-        theirs.enter(until=soon(0.02))
+        places.enter(until=soon(0.02))
 
-    ours.leave(first)
-    theirs.enter(until=soon())
+    places.leave(first)
+    assert places.enter(until=soon()) == first
 
 
-def test_shared_place_of_a_killed_process_is_free_again(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from bulkhead import SharedPlaces;"
-        "SharedPlaces(Path(sys.argv[1]), 1).enter(until=time.monotonic() + 5);"
-        "print('entered', flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
-    )
-    with holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"entered\n"
+def test_shared_place_of_another_process_is_taken(slot_file: int) -> None:
+    places = SharedPlaces(slot_file, 2)
+
+    with another_process_inside(slot_file):
+        assert places.enter(until=soon()) == 1
         with pytest.raises(TooLate):
-            SharedPlaces(tmp_path, 1).enter(until=soon(0.02))
+            places.enter(until=soon(0.02))
+
+
+def test_shared_place_of_a_killed_process_is_free_again(slot_file: int) -> None:
+    with another_process_inside(slot_file) as holder:
+        with pytest.raises(TooLate):
+            SharedPlaces(slot_file, 1).enter(until=soon(0.02))
 
         os.kill(holder.pid, signal.SIGKILL)
 
-    SharedPlaces(tmp_path, 1).enter(until=soon())
+    SharedPlaces(slot_file, 1).enter(until=soon())
