@@ -323,7 +323,7 @@ def test_errors_and_disconnects_leak_no_connection(client: Client, postgres: Pos
             list(threads.map(lambda _: client.me().status_code, range(200)))
 
     def hang_up(_: int) -> None:
-        with suppress(requests.Timeout):
+        with suppress(requests.RequestException):  # a ConnectionError when it is in the middle of the answer
             requests.post(f"{client.service.url}/api/auth/login", json=client.credential, timeout=0.002)
 
     assert_recovered(client)

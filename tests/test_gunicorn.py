@@ -2,8 +2,10 @@
 
 import json
 import os
+import resource
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -129,6 +131,26 @@ def test_killed_worker_is_replaced_while_the_others_serve(running: service.Servi
     assert len(running.workers()) == 2
 
 
+def test_heartbeats_and_hash_slots_are_files_that_nobody_can_remove(running: service.Service) -> None:
+    opened = [os.readlink(path) for path in Path(f"/proc/{running.process.pid}/fd").iterdir()]
+    folders = ("/dev/shm/", f"{tempfile.gettempdir()}/")  # noqa: S108
+    temporary = [name for name in opened if name.startswith(folders)]
+    without_a_name = [name for name in temporary if name.endswith(" (deleted)")]
+
+    assert len(without_a_name) == len(running.workers()) + 1
+    assert set(temporary) - set(without_a_name) <= {str(running.log)}
+
+
+@pytest.fixture
+def connections_at_once() -> Iterator[int]:
+    """Raise the limit of open files, which is often 1024, and return how many connections it allows."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = min(most, 4096)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    yield min(1400, allowed - 300)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
 def dribble(sock: socket.socket, stop: threading.Event) -> None:
     """Send a byte a second until told to stop."""
     while not stop.wait(1):
@@ -138,7 +160,7 @@ def dribble(sock: socket.socket, stop: threading.Event) -> None:
             return
 
 
-def test_slow_clients_do_not_delay_others(running: service.Service) -> None:
+def test_slow_clients_do_not_delay_others(running: service.Service, connections_at_once: int) -> None:
     parts = [
         b"",  # silent
         b"GET /health HTTP/1.1\r\nHost: x\r\nX-Half: ",
@@ -147,14 +169,15 @@ def test_slow_clients_do_not_delay_others(running: service.Service) -> None:
         REGISTER_HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n\r\n0\r\n\r\n",
         REGISTER_HEAD + b"Expect: 100-continue\r\nContent-Length: 45\r\n\r\n",
     ]
+    of_each = connections_at_once // (len(parts) + 1)
     stop = threading.Event()
 
     with ExitStack() as stack:
         for part in parts:
-            for _ in range(200):
+            for _ in range(of_each):
                 sock = stack.enter_context(connect(running))
                 sock.sendall(part)
-        slow = [stack.enter_context(connect(running)) for _ in range(200)]
+        slow = [stack.enter_context(connect(running)) for _ in range(of_each)]
         dribblers = [threading.Thread(target=dribble, args=(sock, stop)) for sock in slow]
         for dribbler in dribblers:
             dribbler.start()
