@@ -8,18 +8,25 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 import psycopg2
-from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 from jwt.algorithms import HMACAlgorithm
 from jwt.exceptions import InvalidKeyError
 from psycopg2.extensions import parse_dsn
 
-DEFAULT_CORS_ORIGINS = ("http://localhost:3000", "http://localhost:3001")
+DEFAULT_CORS_ORIGINS = (
+    "http://localhost:3000",
+    "http://localhost:3001",
+    "http://127.0.0.1:3000",
+    "http://127.0.0.1:3001",
+)
 SAMPLE_SECRET_KEYS = frozenset(
     {"change-me", "changeme", "secret", "dev", "your-secret-key", "development-only-secret-key-do-not-deploy"}
 )
@@ -28,6 +35,11 @@ HASH_SLOT_DESCRIPTOR = "USER_SERVICE_HASH_SLOTS"  # how gunicorn.conf.py tells i
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
 
+_DB_URL_RULE = (
+    "must be a PostgreSQL URL like postgresql://user:password@host:5432/database, with special characters in"
+    " the password percent-encoded, as this does: python3 -c 'from getpass import getpass; from urllib.parse"
+    """ import quote; print(quote(getpass(), safe=""))'"""
+)
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True}
@@ -68,6 +80,7 @@ class Settings:
     db_pool_size: int = 8  # a worker
     hash_slots: int = field(default_factory=lambda: cores())  # of all workers together
     hash_queue: int = 32  # a worker
+    unknown_names: tuple[str, ...] = ()  # variables that look like ours
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -90,11 +103,12 @@ class Settings:
             raise ConfigError(problems)
         if values.get("debug"):
             values["log_level"] = "DEBUG"
-        return cls(**values)
+        unknown = tuple(name for name in environ if name not in _PARSERS and _looks_like_ours(name))
+        return cls(**values, unknown_names=unknown)
 
     def warnings(self) -> list[str]:
         """Return what an operator should mend although the service can run with it."""
-        found = []
+        found = [_unknown(name) for name in self.unknown_names]
         if self.secret_key in SAMPLE_SECRET_KEYS:
             found.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
         elif len(self.secret_key.encode()) < MIN_KEY_BYTES:
@@ -112,17 +126,53 @@ def cores() -> int:
 
 
 def read_environment(directory: Path | None = None) -> dict[str, str]:
-    """Return the process environment over the `.env` in `directory` (default: beside this file).
+    """Return the service's variables of the process environment over all of the `.env` in `directory`.
 
-    `${...}` is not expanded, so a secret may contain it. Empty values are left out. Raises ConfigError.
+    directory: that of this file when None. `${...}` is not expanded, so a secret may contain it. Empty
+    values are left out. Raises ConfigError.
     """
-    folder = directory or Path(__file__).parent
+    from_file = _read_file((directory or Path(__file__).parent) / ".env")
+    return from_file | {name: os.environ[name] for name in _PARSERS if os.environ.get(name)}
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """Return the values that a `.env` holds, none when there is no such file. Raises ConfigError."""
     try:
-        from_file = dotenv_values(folder / ".env", interpolate=False)
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a byte order mark
+    except (FileNotFoundError, IsADirectoryError):  # some keep a virtual environment under this name
+        return {}
     except UnicodeDecodeError:
-        raise ConfigError({".env": "must be UTF-8 text"}) from None
-    merged = {name: value for name, value in from_file.items() if value}
-    return merged | {name: value for name, value in os.environ.items() if value}
+        raise ConfigError({str(path): "must be UTF-8 text"}) from None
+    except OSError as exc:
+        raise ConfigError({str(path): f"cannot be read ({exc.strerror})"}) from None
+    bindings = list(parse_stream(StringIO(text)))
+    if bad := [_line(binding) for binding in bindings if binding.error]:
+        raise ConfigError({f"{path}, line {', '.join(bad)},": "cannot be read: NAME=value is expected"})
+    return {binding.key: binding.value for binding in bindings if binding.key and binding.value}
+
+
+def _line(binding: Binding) -> str:
+    """Return the number of the line that a statement of a `.env` is on; its text begins with empty lines."""
+    text = binding.original.string
+    return str(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
+
+
+def _looks_like_ours(name: str) -> bool:
+    """Return whether `name` is perhaps meant for this service; FLASK_APP and its like are Flask's own."""
+    words = {known.partition("_")[0] for known in _PARSERS} - {"FLASK"}
+    return bool(_meant(name)) or name.partition("_")[0] in words
+
+
+def _meant(name: str) -> str | None:
+    """Return the variable that `name` is probably a slip of."""
+    if name in _NAMES_ELSEWHERE:
+        return _NAMES_ELSEWHERE[name]
+    return next(iter(get_close_matches(name.upper(), _PARSERS, n=1, cutoff=0.8)), None)
+
+
+def _unknown(name: str) -> str:
+    meant = _meant(name)
+    return f"{name} in .env is no variable of this service" + (f": is {meant} meant?" if meant else "")
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:
@@ -148,18 +198,17 @@ def _log_level(raw: str) -> str:
 
 def _db_url(raw: str) -> str:
     """Return a URL that libpq can read. What libpq would misread and then quote in an error is refused."""
-    rule = "must be a PostgreSQL URL like postgresql://user:password@host:5432/database"
     if not raw.startswith(("postgresql://", "postgres://")):
-        raise ValueError(rule)
+        raise ValueError(_DB_URL_RULE)
     try:
         parsed = parse_dsn(raw)
         ports = [int(port) for port in parsed.get("port", "").split(",") if port]
         signs = urlsplit(raw).netloc.count("@")
     except (psycopg2.ProgrammingError, ValueError):
         # "from None": their texts quote parts of the URL.
-        raise ValueError(rule) from None
+        raise ValueError(_DB_URL_RULE) from None
     if signs > 1 or not all(1 <= port <= 65535 for port in ports):
-        raise ValueError(f"{rule}, with special characters in the password percent-encoded")
+        raise ValueError(_DB_URL_RULE)
     return raw
 
 
@@ -181,6 +230,13 @@ def _cors_origins(raw: str) -> tuple[str, ...]:
 
 
 _REQUIRED = ("DB_URL", "SECRET_KEY")
+_NAMES_ELSEWHERE = {  # what other services call it
+    "ALLOWED_ORIGINS": "CORS_ORIGINS",
+    "DATABASE_URL": "DB_URL",
+    "JWT_SECRET": "SECRET_KEY",
+    "JWT_SECRET_KEY": "SECRET_KEY",
+    "WEB_CONCURRENCY": "GUNICORN_WORKERS",
+}
 _FIELDS = {"FLASK_DEBUG": "debug"}
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "DB_URL": _db_url,

@@ -1,6 +1,10 @@
 """Settings out of the environment."""
 
+import errno
 import os
+import re
+import subprocess
+import sys
 import traceback
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -30,7 +34,12 @@ def test_defaults_are_those_of_the_contract() -> None:
 
     assert (found.db_url, found.secret_key) == (REQUIRED["DB_URL"], KEY)
     assert (found.port, found.debug, found.log_level) == (8080, False, "INFO")
-    assert found.cors_origins == ("http://localhost:3000", "http://localhost:3001")
+    assert found.cors_origins == (
+        "http://localhost:3000",
+        "http://localhost:3001",
+        "http://127.0.0.1:3000",
+        "http://127.0.0.1:3001",
+    )
     assert (found.jwt_expires_seconds, found.bcrypt_rounds, found.password_min_length) == (3600, 12, 8)
 
 
@@ -189,6 +198,22 @@ def test_password_that_a_parser_would_quote_is_never_repeated(url: str) -> None:
     assert "hunter2" not in str(problems(DB_URL=url, PORT="0"))
 
 
+@pytest.mark.parametrize(
+    "url", ["mysql://u:p@db/users", "postgresql://u:p@ss@db/users", "postgresql://db:0/u"]
+)
+def test_bad_database_url_is_told_how_to_encode_a_password(url: str) -> None:
+    told = problems(DB_URL=url)["DB_URL"]
+
+    (code,) = re.findall("python3 -c '(.+)'", told)
+    encoded = subprocess.run(
+        [sys.executable, "-c", code.replace("getpass()", "input()")],
+        input="a@b:c/%",
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert encoded == "a%40b%3Ac%2F%25\n"
+
+
 def test_several_bad_values_are_named_in_one_message() -> None:
     bad = {"DB_URL": "mysql://hunter2", "SECRET_KEY": "", "PORT": "hunter2", "LOG_LEVEL": "hunter2"}
 
@@ -319,3 +344,94 @@ def test_env_file_does_not_change_the_process_environment(dot_env: Path) -> None
     config.read_environment(dot_env.parent)
 
     assert "PORT" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        pytest.param("JWT_EXPIRE_SECONDS", "JWT_EXPIRES_SECONDS", id="a letter is missing"),
+        pytest.param("db_url", "DB_URL", id="small letters"),
+        pytest.param("SECRETKEY", "SECRET_KEY", id="no underscore"),
+        pytest.param("DATABASE_URL", "DB_URL", id="the name elsewhere"),
+        pytest.param("FLASK_DEBUGG", "FLASK_DEBUG", id="Flask's word"),
+        pytest.param("JWT_ALGORITHM", None, id="our first word"),
+    ],
+)
+def test_name_in_the_env_file_that_looks_like_ours_is_warned_about(
+    dot_env: Path, name: str, meant: str | None
+) -> None:
+    dot_env.write_text(f"DB_URL={REQUIRED['DB_URL']}\nSECRET_KEY={KEY}\n{name}=hunter2\n")
+
+    (warning,) = Settings.from_env(config.read_environment(dot_env.parent)).warnings()
+
+    asked = f": is {meant} meant?" if meant else ""
+    assert warning == f"{name} in .env is no variable of this service{asked}"
+
+
+@pytest.mark.parametrize(
+    "name", ["POSTGRES_PASSWORD", "FLASK_APP", "COMPOSE_PROJECT_NAME", "REDIS_URL", "API_KEY", "TZ", "PATH"]
+)
+def test_name_in_the_env_file_for_another_program_is_no_concern(dot_env: Path, name: str) -> None:
+    dot_env.write_text(f"DB_URL={REQUIRED['DB_URL']}\nSECRET_KEY={KEY}\n{name}=x\n")
+
+    assert Settings.from_env(config.read_environment(dot_env.parent)).warnings() == []
+
+
+def test_name_in_the_process_environment_is_no_concern(
+    dot_env: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dot_env.write_text(f"DB_URL={REQUIRED['DB_URL']}\nSECRET_KEY={KEY}\n")
+    monkeypatch.setenv("DB_PORT", "tcp://10.0.0.1:5432")  # as Kubernetes does for a service called db
+
+    assert Settings.from_env(config.read_environment(dot_env.parent)).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param(b"PORT=1\nhunter2 is my password\n", "line 2", id="prose"),
+        pytest.param(b'PORT=1\n\nSECRET_KEY="hunter2\nLOG_LEVEL=INFO\n', "line 3", id="a quote stays open"),
+        pytest.param(b"=hunter2\nPORT=1\n  is hunter2\n", "line 1, 3", id="two lines"),
+    ],
+)
+def test_line_of_the_env_file_that_cannot_be_read_is_named(dot_env: Path, text: bytes, line: str) -> None:
+    dot_env.write_bytes(text)
+
+    with pytest.raises(ConfigError) as caught:
+        config.read_environment(dot_env.parent)
+
+    assert f"{dot_env}, {line}, cannot be read: NAME=value is expected" in caught.value.message
+    assert "hunter2" not in caught.value.message
+
+
+def test_byte_order_mark_is_no_part_of_the_first_name(dot_env: Path) -> None:
+    dot_env.write_bytes(b"\xef\xbb\xbfPORT=1\n")
+
+    assert config.read_environment(dot_env.parent) == {"PORT": "1"}
+
+
+def test_env_file_that_is_not_utf_8_is_named(dot_env: Path) -> None:
+    dot_env.write_bytes("SECRET_KEY=h\u00fcnter2\n".encode("latin-1"))
+
+    with pytest.raises(ConfigError) as caught:
+        config.read_environment(dot_env.parent)
+
+    assert caught.value.problems == {str(dot_env): "must be UTF-8 text"}
+
+
+def test_env_file_that_may_not_be_read_is_named(dot_env: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> str:  # root may read everything
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+
+    with pytest.raises(ConfigError) as caught:
+        config.read_environment(dot_env.parent)
+
+    assert caught.value.problems == {str(dot_env): "cannot be read (Permission denied)"}
+
+
+def test_folder_called_env_is_no_file_of_settings(dot_env: Path) -> None:
+    dot_env.mkdir()
+
+    assert config.read_environment(dot_env.parent) == {}

@@ -126,7 +126,9 @@ def test_every_error_has_a_sentence_and_a_code(
 
 
 @pytest.mark.parametrize(("client_name", "call", "status"), ANSWERS)
-@pytest.mark.parametrize("origin", [ORIGIN, "http://localhost:3001"])
+@pytest.mark.parametrize(
+    "origin", [ORIGIN, "http://localhost:3001", "http://127.0.0.1:3000", "http://127.0.0.1:3001"]
+)
 def test_cors_lets_a_known_origin_read_every_answer(
     request: pytest.FixtureRequest, client_name: str, call: dict[str, Any], status: int, origin: str
 ) -> None:
@@ -163,7 +165,9 @@ def test_cors_lets_an_unknown_origin_read_no_answer(
         "https://localhost:3000",
         "http://evil.example/http://localhost:3000",
         "http://xlocalhost:3000",
-        "http://127.0.0.1:3000",
+        "https://127.0.0.1:3000",
+        "http://127.0.0.1:3002",
+        "http://127.0.0.11:3000",
         f"{ORIGIN}/",
         f"{ORIGIN}, https://evil.example",
     ],
