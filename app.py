@@ -123,14 +123,15 @@ class FixedHeaders:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         fixed = [("Vary", "Origin"), ("X-Content-Type-Options", "nosniff")]
-        if environ["PATH_INFO"].lstrip("/").startswith("api"):
-            fixed.append(("Cache-Control", "no-store"))  # RFC 6749 section 5.1
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
             if environ["REQUEST_METHOD"] == "OPTIONS" and status.startswith("200"):
                 status = "204 NO CONTENT"  # Flask's own answer is an empty page of HTML
             if status.startswith("204"):  # no content has no type
                 headers = [header for header in headers if not header[0].startswith("Content-")]
+            # RFC 6749 section 5.1. Not for errors: Chromium keeps one that nobody reads pending.
+            if status.startswith("2") and environ["PATH_INFO"].lstrip("/").startswith("api"):
+                headers.append(("Cache-Control", "no-store"))
             return start_response(status, headers + fixed, *exc_info)
 
         return self._app(environ, start)

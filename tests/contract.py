@@ -117,7 +117,8 @@ def _described(answer: Answer) -> dict[str, Any] | None:
         found: dict[str, Any] | None = operation["responses"].get(str(answer.status))
         return found
     if methods and answer.method == "OPTIONS":
-        preflight = {"headers": shared["MethodNotAllowed"]["headers"]}
+        private = shared["Done"]["headers"] if answer.path.startswith("/api/") else {}
+        preflight = {"headers": shared["MethodNotAllowed"]["headers"] | private}
         return preflight if answer.status == 204 else None
     general = {405 if methods else 404: "MethodNotAllowed" if methods else "NotFound", 400: "BadRequest"}
     return shared[general[answer.status]] if answer.status in general else None

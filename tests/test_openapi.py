@@ -265,7 +265,6 @@ GOOD = replace(
     headers={
         "content-type": "application/json",
         "x-request-id": "1",
-        "cache-control": "no-store",
         "www-authenticate": "Bearer",
     },
     body=b'{"error": "A sentence.", "code": "token_missing"}',
