@@ -20,7 +20,7 @@ def init_app(app: Flask, database: Database) -> None:
     def init_db() -> None:
         """Create what schema.sql describes and the database lacks."""
         try:
-            database.apply_schema(seconds=INIT_DB_SECONDS)
+            database.apply_schema(seconds=INIT_DB_SECONDS, again=True)
         except DatabaseUnavailable as exc:
             raise click.ClickException(str(exc)) from None
         click.echo("The database has everything that schema.sql describes.")

@@ -11,6 +11,37 @@ CREATE TABLE IF NOT EXISTS users (
     created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
 );
 
+-- Columns of an older table that are narrower are widened, which does not rewrite the table. What a view or a
+-- trigger depends on stays as it is; a value that is too long for it is then refused by its real width.
+DO $$
+DECLARE
+    narrow RECORD;
+BEGIN
+    FOR narrow IN
+        SELECT attname AS name, wide.type
+        FROM pg_attribute
+        JOIN (VALUES
+            ('username', 'VARCHAR(50)', 50),
+            ('email', 'VARCHAR(255)', 255),
+            ('password', 'TEXT', NULL),
+            ('first_name', 'VARCHAR(100)', 100),
+            ('last_name', 'VARCHAR(100)', 100)
+        ) AS wide (name, type, characters) ON wide.name = attname
+        -- The modifier of a VARCHAR(n) is n + 4, that of one without a limit is -1.
+        WHERE attrelid = 'users'::regclass
+          AND atttypid = 'varchar'::regtype
+          AND atttypmod >= 0
+          AND (characters IS NULL OR atttypmod < characters + 4)
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER TABLE users ALTER COLUMN %I TYPE %s', narrow.name, narrow.type);
+        EXCEPTION WHEN feature_not_supported OR syntax_error OR invalid_table_definition THEN
+            RAISE WARNING 'users.% is narrower than % and cannot be widened: %', narrow.name, narrow.type, SQLERRM;
+        END;
+    END LOOP;
+END
+$$;
+
 -- Usernames and emails are unique without regard to case. COLLATE "C" folds A-Z only, the same in every
 -- locale: in a Turkish database plain lower('I') is not 'i'. An older table may hold rows that differ only in
 -- case; naming them says more than the failure of the index would.
@@ -58,3 +89,11 @@ CREATE TABLE IF NOT EXISTS sessions (
 
 CREATE INDEX IF NOT EXISTS sessions_user_id_idx ON sessions (user_id);
 CREATE INDEX IF NOT EXISTS sessions_valid_until_idx ON sessions (valid_until);
+
+-- Which version of this file was applied last, as its SHA-256; the service writes it.
+CREATE TABLE IF NOT EXISTS auth_schema (
+    fingerprint TEXT NOT NULL
+);
+
+-- A service whose role is not the owner asks, too.
+GRANT SELECT ON auth_schema TO PUBLIC;

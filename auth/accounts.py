@@ -22,7 +22,7 @@ def create(
     There is no look before: the unique indexes decide who was first. Raises as `users.storing` does.
     """
     values = {"username": username, "email": email, "first_name": first_name, "last_name": last_name}
-    with storing(values):
+    with storing(cur, values):
         cur.execute(
             f"""
             WITH created AS (

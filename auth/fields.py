@@ -46,14 +46,14 @@ class Fields:
         if name in self._problems or value is None:
             return ""
         if not isinstance(value, str):
-            self.complain(name, f"{_label(name)} must be a string.")
+            self.complain(name, f"{label(name)} must be a string.")
             return ""
         return value
 
     def required_text(self, name: str) -> str:
         value = self.text(name)
         if not value:
-            self.complain(name, f"{_label(name)} is required.")
+            self.complain(name, f"{label(name)} is required.")
         return value
 
     def username(self, name: str) -> str:
@@ -78,9 +78,9 @@ class Fields:
         value = self.required_text(name)
         length = len(normalise(value))
         if value and length < min_length:
-            self.complain(name, f"{_label(name)} must be at least {min_length} characters long.")
+            self.complain(name, f"{label(name)} must be at least {min_length} characters long.")
         elif length > MAX_PASSWORD_CHARACTERS:
-            self.complain(name, f"{_label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
+            self.complain(name, f"{label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
         return value
 
     def name(self, name: str, camel_case: str) -> str | None:
@@ -88,11 +88,12 @@ class Fields:
         spelling = name if name in self._body else camel_case
         value = self.text(spelling).strip()
         if len(value) > 100:
-            self.complain(spelling, f"{_label(name)} must be at most 100 characters long.")
+            self.complain(spelling, f"{label(name)} must be at most 100 characters long.")
         return value or None
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """Return what a sentence calls a field: "First name" for first_name and firstName."""
     words = re.sub(r"([A-Z])", r" \1", name).replace("_", " ")
     return words.capitalize()
 

@@ -429,31 +429,6 @@ def test_register_stores_nothing_when_the_hash_queue_is_full(
     assert run_sql(url, "SELECT id FROM users") == []
 
 
-def test_register_in_an_older_table_with_narrow_emails_is_400(make_database: MakeDatabase) -> None:
-    url = make_database()
-    run_sql(
-        url,
-        """
-        CREATE TABLE users (
-            id SERIAL PRIMARY KEY,
-            username VARCHAR(50) UNIQUE NOT NULL,
-            email VARCHAR(100) UNIQUE NOT NULL,
-            password TEXT NOT NULL,
-            first_name VARCHAR(100),
-            last_name VARCHAR(100),
-            created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
-        )
-        """,
-    )
-    client = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4)).test_client()
-
-    answer = post(client, email=email_of(101))
-
-    assert answer.status_code == 400
-    assert list(answer.get_json()["fields"]) == ["email"]
-    assert run_sql(url, "SELECT id FROM users") == []
-
-
 def test_register_follows_the_configured_minimum_length(make_database: MakeDatabase) -> None:
     settings = Settings(
         db_url=make_database(), secret_key=SECRET_KEY, bcrypt_rounds=4, password_min_length=15

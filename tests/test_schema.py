@@ -1,14 +1,24 @@
 """schema.sql: applied at start, by several processes at once, and to databases that older versions filled."""
 
+import re
+import secrets
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import pytest
 
 from app import create_app
 from config import Settings
-from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
-from db import SCHEMA_FILE, Database, SchemaError
+from conftest import PASSWORD, SECRET_KEY, MakeDatabase, on_database, run_sql
+from db import SCHEMA_FILE, SCHEMA_LOCK, Database, SchemaError
+from pool import DatabaseUnavailable
 
 OLDER_TABLE = """
     CREATE TABLE users (
@@ -105,17 +115,354 @@ def test_older_database_keeps_working_untouched(make_database: MakeDatabase) -> 
     assert run_sql(url, "SELECT * FROM users") == stored
 
 
-def test_older_database_with_short_emails_refuses_a_long_one(make_database: MakeDatabase) -> None:
-    url = make_database()
-    run_sql(url, OLDER_TABLE)
-    client = create_app(settings_for(url)).test_client()
-    email = f"{'a' * 60}@{'b' * 60}.example.com"
+# The platform's table, as its earlier service made it.
+NARROW_TABLE = """
+    CREATE TABLE users (
+        id SERIAL PRIMARY KEY,
+        username VARCHAR(50) UNIQUE NOT NULL,
+        email VARCHAR(100) UNIQUE NOT NULL,
+        password VARCHAR(255) NOT NULL,
+        first_name VARCHAR(50),
+        last_name VARCHAR(50),
+        created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
+    )
+"""
+LONG = {
+    "username": "ada",
+    "email": f"{'a' * 60}@{'b' * 60}.example.com",
+    "password": PASSWORD,
+    "first_name": "A" * 100,
+    "last_name": "L" * 100,
+}
 
-    answer = client.post("/api/auth/register", json={"username": "ada", "email": email, "password": PASSWORD})
+
+def widths(url: str) -> dict[str, int | None]:
+    statement = """
+        SELECT column_name, character_maximum_length
+        FROM information_schema.columns
+        WHERE table_name = 'users' AND data_type IN ('text', 'character varying')
+    """
+    return dict(run_sql(url, statement))
+
+
+SPECIFIED = {"username": 50, "email": 255, "password": None, "first_name": 100, "last_name": 100}
+
+
+def test_columns_narrower_than_specified_are_widened_without_a_rewrite(make_database: MakeDatabase) -> None:
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+    file_of_table = run_sql(url, "SELECT pg_relation_filenode('users')")
+
+    client = create_app(settings_for(url)).test_client()
+    answer = client.post("/api/auth/register", json=LONG)
+
+    assert answer.status_code == 201, answer.text
+    assert widths(url) == SPECIFIED
+    assert run_sql(url, "SELECT pg_relation_filenode('users')") == file_of_table
+
+
+def test_columns_of_a_database_that_an_earlier_version_completed_are_widened(earlier: str) -> None:
+    run_sql(earlier, "ALTER TABLE users ALTER COLUMN email TYPE VARCHAR(100)")
+
+    Database(earlier).apply_schema()
+
+    assert widths(earlier) == SPECIFIED
+
+
+def test_columns_wider_than_specified_stay_as_they_are(make_database: MakeDatabase) -> None:
+    url = make_database()
+    run_sql(url, "CREATE TABLE users (id SERIAL PRIMARY KEY, username TEXT, email VARCHAR, password TEXT)")
+    run_sql(url, "ALTER TABLE users ADD first_name VARCHAR(200), ADD last_name VARCHAR(100)")
+    before = widths(url)
+
+    Database(url).apply_schema()
+
+    assert widths(url) == before
+
+
+def test_column_that_a_view_keeps_narrow_is_warned_about_and_names_itself_when_a_value_is_too_long(
+    make_database: MakeDatabase, log_lines: list[dict[str, Any]]
+) -> None:
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+    run_sql(url, "CREATE VIEW names AS SELECT id, first_name, email FROM users")
+
+    client = create_app(settings_for(url)).test_client()
+    answer = client.post("/api/auth/register", json=LONG)
+
+    warnings = [line["message"] for line in log_lines if line["level"] == "WARNING"]
+    assert [warning.partition(" and ")[0] for warning in warnings if "schema" in warning] == [
+        "schema_warning: users.email is narrower than VARCHAR(255)",
+        "schema_warning: users.first_name is narrower than VARCHAR(100)",
+    ]
+    assert answer.status_code == 400
+    assert answer.get_json()["fields"] == {
+        "email": "Email must be at most 100 characters long.",
+        "first_name": "First name must be at most 50 characters long.",
+    }
+    assert run_sql(url, "SELECT count(*) FROM users") == [(0,)]
+
+
+def test_change_to_a_value_that_is_too_long_for_an_older_column_names_it(make_database: MakeDatabase) -> None:
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+    run_sql(url, "CREATE VIEW names AS SELECT last_name FROM users")
+    client = create_app(settings_for(url)).test_client()
+    token = client.post("/api/auth/register", json=LONG | {"last_name": "L"}).get_json()["token"]
+
+    answer = client.patch(
+        "/api/auth/me", json={"last_name": "L" * 51}, headers={"Authorization": f"Bearer {token}"}
+    )
 
     assert answer.status_code == 400
-    assert answer.get_json()["fields"] == {"email": "Email is too long for this service."}
-    assert run_sql(url, "SELECT count(*) FROM users") == [(0,)]
+    assert answer.get_json()["fields"] == {"last_name": "Last name must be at most 50 characters long."}
+    assert run_sql(url, "SELECT last_name FROM users") == [("L",)]
+
+
+def test_view_that_is_gone_lets_init_db_widen_the_column(make_database: MakeDatabase) -> None:
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+    run_sql(url, "CREATE VIEW names AS SELECT first_name FROM users")
+    Database(url).apply_schema()
+    run_sql(url, "DROP VIEW names")
+
+    Database(url).apply_schema(again=True)
+
+    assert widths(url) == SPECIFIED
+
+
+def test_other_version_of_the_schema_is_applied_once(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = make_database()
+    Database(url).apply_schema()
+    counting = "CREATE SEQUENCE IF NOT EXISTS applied; SELECT nextval('applied');"
+    newer = tmp_path / "schema.sql"
+    newer.write_text(SCHEMA_FILE.read_text(encoding="utf-8") + counting, encoding="utf-8")
+    monkeypatch.setattr("db.SCHEMA_FILE", newer)
+
+    for _ in range(3):
+        Database(url).apply_schema()
+
+    assert run_sql(url, "SELECT last_value FROM applied") == [(1,)]
+
+
+def test_other_version_of_the_schema_is_applied_by_one_of_many(
+    make_database: MakeDatabase, log_lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.LOCK_SECONDS", 0.2)
+    url = make_database()
+    Database(url).apply_schema()
+    run_sql(url, "UPDATE auth_schema SET fingerprint = 'another'")
+    log_lines.clear()
+    holder = psycopg2.connect(url)
+    with holder.cursor() as cur:
+        cur.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+
+    with ThreadPoolExecutor(6) as threads:
+        done = [threads.submit(Database(url).apply_schema) for _ in range(6)]
+        wait_for_lock(url, waiting=6)
+        time.sleep(0.3)  # longer than one may wait for the table
+        holder.close()
+        for each in done:
+            each.result()
+
+    assert [line["message"].partition(" ")[0] for line in log_lines] == ["schema_applied"]
+
+
+def wait_for_lock(url: str, *, waiting: int) -> None:
+    """Return when so many connections wait for an advisory lock."""
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    deadline = time.monotonic() + 10
+    while run_sql(url, query) != [(waiting,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_column_of_a_narrow_domain_names_itself_when_a_value_is_too_long(make_database: MakeDatabase) -> None:
+    url = make_database()
+    run_sql(url, "CREATE DOMAIN personal_name AS VARCHAR(50)")
+    run_sql(url, NARROW_TABLE.replace("first_name VARCHAR(50)", "first_name personal_name"))
+    client = create_app(settings_for(url)).test_client()
+
+    answer = client.post("/api/auth/register", json=LONG)
+
+    assert answer.status_code == 400
+    assert answer.get_json()["fields"] == {"first_name": "First name must be at most 50 characters long."}
+
+
+def test_column_that_a_parent_table_keeps_narrow_is_warned_about(
+    make_database: MakeDatabase, log_lines: list[dict[str, Any]]
+) -> None:
+    url = make_database()
+    run_sql(url, "CREATE TABLE people (first_name VARCHAR(50))")
+    run_sql(
+        url,
+        NARROW_TABLE.replace("first_name VARCHAR(50),", "").rstrip().removesuffix(")")
+        + ") INHERITS (people)",
+    )
+
+    Database(url).apply_schema()
+
+    assert widths(url) == SPECIFIED | {"first_name": 50}
+    assert "users.first_name is narrower than VARCHAR(100)" in str(log_lines)
+
+
+@pytest.fixture
+def earlier(make_database: MakeDatabase) -> str:
+    """The URL of a database to which an earlier version of the file was applied."""
+    url = make_database()
+    Database(url).apply_schema()
+    run_sql(url, "DROP TABLE auth_schema")
+    return url
+
+
+def test_complete_schema_that_is_read_only_is_served_as_it_is(
+    earlier: str, log_lines: list[dict[str, Any]]
+) -> None:
+    name = urlsplit(earlier).path[1:]
+    client = create_app(settings_for(earlier)).test_client()
+    token = client.post("/api/auth/register", json=LONG).get_json()["token"]
+    run_sql(earlier, f"DROP TABLE auth_schema; ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+    client = create_app(settings_for(earlier)).test_client()
+
+    assert client.get("/api/auth/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert "schema_not_brought_up_to_date" in str(log_lines)
+
+
+def test_complete_schema_is_served_while_somebody_reads_the_table(
+    earlier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.LOCK_SECONDS", 0.2)
+    run_sql(earlier, "ALTER TABLE users ALTER COLUMN email TYPE VARCHAR(100)")
+    backup = psycopg2.connect(earlier)
+    with backup.cursor() as cur:
+        cur.execute("LOCK TABLE users IN ACCESS SHARE MODE")
+
+    try:
+        client = create_app(settings_for(earlier)).test_client()
+        health = client.get("/health")
+    finally:
+        backup.close()
+    Database(earlier).apply_schema()
+
+    assert health.status_code == 200
+    assert widths(earlier) == SPECIFIED
+
+
+@contextmanager
+def read_by_somebody(url: str) -> Iterator[None]:
+    """Keep a transaction open that has read users."""
+    reader = psycopg2.connect(url)
+    with reader.cursor() as cur:
+        cur.execute("SELECT FROM users")
+    try:
+        yield
+    finally:
+        reader.close()
+
+
+def test_start_on_an_older_table_that_somebody_reads_is_quick_and_truthful(
+    make_database: MakeDatabase, log_lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.SCHEMA_RETRY_SECONDS", 0.3)
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+
+    with read_by_somebody(url):
+        started = time.monotonic()
+        client = create_app(settings_for(url)).test_client()
+        during = client.get("/health")
+        seconds = time.monotonic() - started
+    time.sleep(0.3)
+    after = client.get("/health")
+
+    body = during.get_json()
+    assert seconds < 3
+    assert (during.status_code, body["database"]) == (503, "connected")
+    assert body["error"] == "The schema cannot be applied yet: somebody else uses the tables."
+    assert "or find it in pg_stat_activity" in str(log_lines)
+    assert after.status_code == 200
+
+
+def test_init_db_waits_for_a_reader_and_lets_others_pass(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("db.LOCK_PAUSE_SECONDS", 0.2)
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+
+    with ThreadPoolExecutor(1) as threads:
+        with read_by_somebody(url):
+            applied = threads.submit(Database(url).apply_schema, seconds=30, again=True)
+            for _ in range(10):
+                run_sql(url, "SET statement_timeout = '1s'; SELECT FROM users")
+                assert not applied.done()
+                time.sleep(0.05)
+        applied.result()
+
+    assert widths(url) == SPECIFIED
+
+
+def test_init_db_gives_up_in_the_end(make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("db.LOCK_PAUSE_SECONDS", 0.1)
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+
+    with read_by_somebody(url), pytest.raises(DatabaseUnavailable):
+        Database(url).apply_schema(seconds=1, again=True)
+
+
+@pytest.fixture
+def plain_role(postgres_url: str, make_database: MakeDatabase) -> Iterator[str]:
+    """The URL of a database, as a role that has no rights but to log in."""
+    if int(run_sql(postgres_url, "SHOW server_version_num")[0][0]) < 150000:
+        pytest.skip("before PostgreSQL 15 everybody may create tables in the schema public")
+    role = f"user_service_test_{secrets.token_hex(6)}"
+    url = make_database()
+    run_sql(url, f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    yield urlunsplit(urlsplit(url)._replace(netloc=f"{role}:plain@{host}"))
+    run_sql(url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def as_owner(plain_role: str, postgres_url: str) -> str:
+    """Return the URL of the same database, as the role that owns it."""
+    return on_database(postgres_url, urlsplit(plain_role).path.lstrip("/"))
+
+
+def test_role_that_may_not_create_tables_is_told_what_helps(plain_role: str, postgres_url: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        Database(plain_role).apply_schema()
+    (remedy,) = re.findall(r"GRANT [^)]+", str(caught.value))
+    run_sql(as_owner(plain_role, postgres_url), remedy)
+
+    Database(plain_role).apply_schema()
+
+    assert "permission denied for schema public" in str(caught.value)
+    assert run_sql(plain_role, "SELECT count(*) FROM users") == [(0,)]
+
+
+def test_role_that_may_not_change_a_complete_schema_can_serve(
+    plain_role: str, postgres_url: str, log_lines: list[dict[str, Any]]
+) -> None:
+    owner = as_owner(plain_role, postgres_url)
+    role = urlsplit(plain_role).username
+    Database(owner).apply_schema()
+    run_sql(owner, "DROP TABLE auth_schema")  # which an earlier version did not have
+    run_sql(owner, f"GRANT ALL ON users, sessions TO {role}")
+    run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+
+    client = create_app(settings_for(plain_role)).test_client()
+
+    assert client.post("/api/auth/register", json=LONG).status_code == 201
+    warnings = [line["message"] for line in log_lines if line["level"] == "WARNING"]
+    assert [text.partition(":")[0] for text in warnings if "schema" in text] == [
+        "schema_not_brought_up_to_date"
+    ]
 
 
 def test_database_that_cannot_hold_a_character_refuses_it(make_database: MakeDatabase) -> None:
@@ -145,7 +492,7 @@ def test_names_that_differ_only_in_case_are_reported_by_row(make_database: MakeD
 
 
 def test_service_on_names_that_differ_only_in_case_is_unhealthy_until_mended(
-    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch, log_lines: list[dict[str, Any]]
 ) -> None:
     monkeypatch.setattr("db.SCHEMA_RETRY_SECONDS", 0.0)
     url = make_database()
@@ -159,7 +506,17 @@ def test_service_on_names_that_differ_only_in_case_is_unhealthy_until_mended(
     run_sql(url, "UPDATE users SET username = 'bob2' WHERE id = 2")
     after = client.get("/health"), client.post("/api/auth/login", json=credential)
 
+    health = before[0].get_json()
     assert [answer.status_code for answer in before] == [503, 503]
+    assert health["database"] == "connected"
+    assert (
+        health["error"]
+        == "The schema cannot be applied: some users differ only in case; the log has their ids."
+    )
+    errors = [line["message"] for line in log_lines if line["level"] == "ERROR"]
+    assert len(errors) == 3  # at the start, from /health, from the login
+    assert all("the usernames of users 1, 2" in error for error in errors)
+    assert not [error for error in errors if "PostgreSQL runs" in error]
     assert [answer.status_code for answer in after] == [200, 200]
 
 
