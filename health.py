@@ -1,16 +1,30 @@
 """GET /health, which asks the database, and GET /health/live, which asks nobody."""
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 from flask import Flask
+from psycopg2.extensions import cursor
 
-from auth import errors, responses, users
-from db import Database
-from pool import DatabaseUnavailable, PoolFull
+from auth import responses, users
+from db import Database, SchemaError, is_writable
+from pool import ConnectionLost, DatabaseUnavailable, PoolFull
 
 log = logging.getLogger("health")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What keeps the service from serving.
+
+    sentence: for anybody. cause: for the log. connected: whether PostgreSQL answered.
+    """
+
+    sentence: str
+    cause: str
+    connected: bool
 
 
 class Health:
@@ -18,19 +32,41 @@ class Health:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._last = "not checked yet"
+        self._last: Problem | None = Problem("The database was not checked yet.", "not checked yet", False)
 
-    def problem(self) -> str:
-        """Return what keeps the database from serving, "" when nothing does."""
+    def problem(self) -> Problem | None:
+        """Return what keeps the database from serving, None when nothing does."""
+        answered = False
+
+        def ask(cur: cursor) -> bool:
+            nonlocal answered
+            writable = is_writable(cur)
+            answered = True
+            users.require_readable(cur)
+            return writable
+
         try:
-            writable = self._database.ping(users.is_writable)
+            writable = self._database.ping(ask)
         except PoolFull:
             return self._last
         except DatabaseUnavailable as exc:
-            self._last = str(exc)
+            self._last = _problem(exc, connected=answered or _is_answer(exc))
         else:
-            self._last = "" if writable else "the database is read-only"
+            self._last = None if writable else Problem("The database is read-only.", "read-only", True)
         return self._last
+
+
+def _is_answer(exc: DatabaseUnavailable) -> bool:
+    """Return whether PostgreSQL itself refused, with a connection that it kept."""
+    return bool(getattr(exc.__cause__, "pgcode", None)) and not isinstance(exc, ConnectionLost)
+
+
+def _problem(exc: DatabaseUnavailable, *, connected: bool) -> Problem:
+    if isinstance(exc, SchemaError):
+        return Problem(exc.sentence, str(exc), connected)
+    if connected:
+        return Problem("The database does not let the service read its users.", str(exc), connected)
+    return Problem("The database cannot be reached.", str(exc), connected)
 
 
 def init_app(app: Flask, database: Database) -> None:
@@ -43,13 +79,13 @@ def init_app(app: Flask, database: Database) -> None:
         answer = {
             "status": "unhealthy" if problem else "healthy",
             "service": "user-service",
-            "database": "disconnected" if problem else "connected",
+            "database": "connected" if problem is None or problem.connected else "disconnected",
             "timestamp": responses.utc(datetime.now(timezone.utc)),
         }
-        if not problem:
+        if problem is None:
             return answer, 200
-        log.error("unhealthy: %s", problem)
-        return answer | errors.body("database_unavailable"), 503
+        log.error("unhealthy: %s", problem.cause)
+        return answer | {"error": problem.sentence, "code": "database_unavailable"}, 503
 
     @app.get("/health/live")
     def live() -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flask import Flask, Response, json
 from werkzeug.exceptions import HTTPException
 
+from db import SchemaError
 from pool import DatabaseUnavailable, PoolExhausted
 
 RETRY_AFTER_SECONDS = 2
@@ -73,6 +74,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ApiError, _refuse)
     app.register_error_handler(PoolExhausted, _refuse_when_busy)
     app.register_error_handler(DatabaseUnavailable, _refuse_without_database)
+    app.register_error_handler(SchemaError, _refuse_without_schema)
     app.register_error_handler(HTTPException, _refuse_http)
 
 
@@ -104,6 +106,11 @@ def _refuse_without_database(exc: DatabaseUnavailable) -> Response:
     return _respond("database_unavailable")
 
 
+def _refuse_without_schema(exc: SchemaError) -> Response:
+    log.error("schema_not_applied: %s", exc)
+    return _respond("database_unavailable")
+
+
 def _refuse_http(exc: HTTPException) -> Response:
     """Answer what Flask itself refuses (and, as a 500, what nobody caught) with its headers but our body."""
     code = _CODE_OF_STATUS.get(exc.code or 500, "bad_request")
@@ -118,7 +125,7 @@ def _refuse_http(exc: HTTPException) -> Response:
 
 def _respond(code: str, fields: dict[str, str] | None = None) -> Response:
     status = REGISTRY[code].status
-    response = Response(json.dumps(body(code, fields)), status, mimetype="application/json")
+    response = Response(f"{json.dumps(body(code, fields))}\n", status, mimetype="application/json")
     if status == 401:
         response.headers["WWW-Authenticate"] = _CHALLENGE.get(code, "Bearer")
     if status == 503:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -60,11 +61,11 @@ def test_health_without_a_database_is_503_in_the_same_shape(lost: FlaskClient) -
     body = answer.get_json()
     assert answer.status_code == 503
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body.pop("timestamp"))
-    assert isinstance(body.pop("error"), str)
     assert body == {
         "status": "unhealthy",
         "service": "user-service",
         "database": "disconnected",
+        "error": "The database cannot be reached.",
         "code": "database_unavailable",
     }
 
@@ -106,7 +107,9 @@ def test_health_of_a_read_only_database_is_503(make_database: MakeDatabase) -> N
 
     answer = client.get("/health")
 
-    assert (answer.status_code, answer.get_json()["status"]) == (503, "unhealthy")
+    body = answer.get_json()
+    assert (answer.status_code, body["status"]) == (503, "unhealthy")
+    assert (body["database"], body["error"]) == ("connected", "The database is read-only.")
 
 
 def test_health_of_a_database_without_the_table_is_503(make_database: MakeDatabase) -> None:
@@ -116,7 +119,27 @@ def test_health_of_a_database_without_the_table_is_503(make_database: MakeDataba
 
     answer = client.get("/health")
 
-    assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
+    body = answer.get_json()
+    assert (answer.status_code, body["code"]) == (503, "database_unavailable")
+    assert (body["database"], body["error"]) == (
+        "connected",
+        "The database does not let the service read its users.",
+    )
+
+
+def test_health_of_a_locked_table_is_503_and_connected(make_database: MakeDatabase) -> None:
+    url = make_database()
+    client = app_on(url).test_client()
+    holder = psycopg2.connect(url)
+    with holder.cursor() as cur:
+        cur.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+
+    try:
+        answer = client.get("/health")
+    finally:
+        holder.close()
+
+    assert (answer.status_code, answer.get_json()["database"]) == (503, "connected")
 
 
 def test_live_without_a_database_is_200(lost: FlaskClient) -> None:
