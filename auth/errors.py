@@ -58,15 +58,29 @@ _MALFORMED = (400, 413, 415)
 class ApiError(Exception):
     """A request that is refused.
 
-    code: a key of REGISTRY. fields: a sentence for every bad field, which together also make the
-    sentence of a `validation_failed`. log_message: what the operator reads, with ids but no secrets.
+    code: a key of REGISTRY. sentence: one that says more than the registry's. fields: a sentence for
+    every bad field, which together also make the sentence of a `validation_failed`. log_message: what the
+    operator reads, with ids but no secrets.
     """
 
-    def __init__(self, code: str, *, fields: dict[str, str] | None = None, log_message: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        *,
+        sentence: str = "",
+        fields: dict[str, str] | None = None,
+        log_message: str = "",
+    ) -> None:
         super().__init__(code)
         self.code = code
+        self.sentence = sentence or " ".join((fields or {}).values()) or REGISTRY[code].sentence
         self.fields = fields
         self.log_message = log_message
+
+    def body(self) -> dict[str, object]:
+        """Return the error body: {"error", "code"}, and "fields" where there are some."""
+        told: dict[str, object] = {"error": self.sentence, "code": self.code}
+        return told | {"fields": self.fields} if self.fields else told
 
 
 def init_app(app: Flask) -> None:
@@ -78,13 +92,6 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _refuse_http)
 
 
-def body(code: str, fields: dict[str, str] | None = None) -> dict[str, object]:
-    """Return the error body of `code`: {"error", "code"} and "fields" where given."""
-    if not fields:
-        return {"error": REGISTRY[code].sentence, "code": code}
-    return {"error": " ".join(fields.values()), "code": code, "fields": fields}
-
-
 def _refuse(exc: ApiError) -> Response:
     status = REGISTRY[exc.code].status
     if status in _MALFORMED:
@@ -93,22 +100,22 @@ def _refuse(exc: ApiError) -> Response:
         log.warning("%s", exc.log_message or f"authentication_failed code={exc.code}")
     elif exc.log_message:
         log.warning("%s", exc.log_message)
-    return _respond(exc.code, exc.fields)
+    return _respond(exc)
 
 
 def _refuse_when_busy(exc: PoolExhausted) -> Response:
     log.error("pool_exhausted: %s; raise DB_POOL_SIZE or find the slow statements", exc)
-    return _respond("busy")
+    return _respond(ApiError("busy"))
 
 
 def _refuse_without_database(exc: DatabaseUnavailable) -> Response:
     log.error("database_unavailable: %s; check that PostgreSQL runs and what DB_URL names", exc)
-    return _respond("database_unavailable")
+    return _respond(ApiError("database_unavailable"))
 
 
 def _refuse_without_schema(exc: SchemaError) -> Response:
     log.error("schema_not_applied: %s", exc)
-    return _respond("database_unavailable")
+    return _respond(ApiError("database_unavailable"))
 
 
 def _refuse_http(exc: HTTPException) -> Response:
@@ -116,18 +123,18 @@ def _refuse_http(exc: HTTPException) -> Response:
     code = _CODE_OF_STATUS.get(exc.code or 500, "bad_request")
     if REGISTRY[code].status in _MALFORMED:
         log.warning("malformed_request code=%s", code)
-    response = _respond(code)
+    response = _respond(ApiError(code))
     for name, value in exc.get_headers():
         if name == "Allow":
             response.headers[name] = value
     return response
 
 
-def _respond(code: str, fields: dict[str, str] | None = None) -> Response:
-    status = REGISTRY[code].status
-    response = Response(f"{json.dumps(body(code, fields))}\n", status, mimetype="application/json")
+def _respond(exc: ApiError) -> Response:
+    status = REGISTRY[exc.code].status
+    response = Response(f"{json.dumps(exc.body())}\n", status, mimetype="application/json")
     if status == 401:
-        response.headers["WWW-Authenticate"] = _CHALLENGE.get(code, "Bearer")
+        response.headers["WWW-Authenticate"] = _CHALLENGE.get(exc.code, "Bearer")
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

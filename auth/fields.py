@@ -40,6 +40,10 @@ class Fields:
         if self._problems:
             raise ApiError("validation_failed", fields=self._problems)
 
+    def differs(self, name: str, stored: object) -> bool:
+        """Return whether the field was sent, with another value than the stored one."""
+        return name in self._body and self._body[name] != stored
+
     def text(self, name: str) -> str:
         """Return the field as it was sent, "" when it is absent, null or bad."""
         value = self._body.get(name)

@@ -1,6 +1,7 @@
 """Decoded JSON to frozen dataclasses, or an ApiError that names every bad field."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -34,9 +35,9 @@ class ProfileChange:
     changes: dict[str, str | None]
     current_password: str = field(repr=False)
 
-    def without(self, **stored: str) -> dict[str, str | None]:
-        """Return the changes but for those that are none."""
-        return {name: value for name, value in self.changes.items() if stored.get(name) != value}
+    def needs_proof(self) -> bool:
+        """Return whether the change is one that only the owner of the password may make."""
+        return not self.changes.keys().isdisjoint(("username", "email"))
 
     def proof(self) -> str:
         """Return the current password. Raises ApiError `validation_failed` when it was not sent."""
@@ -55,14 +56,21 @@ class PasswordChange:
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object that `raw` holds. Raises ApiError `invalid_json`.
+    """Return the JSON object that `raw` holds. Raises ApiError `invalid_json`, which says what is wrong.
 
     Stricter than `json.loads`: NaN, Infinity and a key that is given twice are refused (RFC 8259).
     """
     try:
         parsed = json.loads(raw.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError):
-        raise ApiError("invalid_json") from None
+    except UnicodeDecodeError:
+        raise ApiError("invalid_json", sentence="The request body is not UTF-8 text.") from None
+    except json.JSONDecodeError as exc:
+        place = f"line {exc.lineno}, column {exc.colno}"
+        raise ApiError("invalid_json", sentence=f"The request body is not valid JSON at {place}.") from None
+    except RecursionError:
+        raise ApiError("invalid_json", sentence="The request body is nested too deeply.") from None
+    except ValueError:  # int() refuses more than 4300 digits
+        raise ApiError("invalid_json", sentence="The request body holds a number that is too long.") from None
     if not isinstance(parsed, dict):
         raise ApiError("invalid_json")
     return parsed
@@ -106,19 +114,25 @@ def password(body: dict[str, Any]) -> str:
     return _one_text(body, "password")
 
 
-def profile(body: dict[str, Any]) -> ProfileChange:
-    """Return what `body` changes; the rules are registration's. Raises ApiError `validation_failed`."""
+def profile(body: dict[str, Any], stored: Mapping[str, Any]) -> ProfileChange:
+    """Return what `body` changes of the columns in `stored`. Raises ApiError `validation_failed`.
+
+    The rules are registration's. What is sent as it is stored is no change, and is not judged: an older
+    version had other rules.
+    """
     fields = Fields(body)
     changes: dict[str, str | None] = {}
-    if "username" in body:
+    if fields.differs("username", stored["username"]):
         changes["username"] = fields.username("username")
-    if "email" in body:
+    if fields.differs("email", stored["email"]):
         changes["email"] = fields.email("email")
     for name, camel_case in (("first_name", "firstName"), ("last_name", "lastName")):
-        if name in body or camel_case in body:
+        if fields.differs(name if name in body else camel_case, stored[name]):
             changes[name] = fields.name(name, camel_case)
     current_password = fields.text("current_password")
     fields.raise_problems()
+    # Stripped, or in small letters, it may be what is stored after all; an absent name is null or "".
+    changes = {name: value for name, value in changes.items() if (value or "") != (stored[name] or "")}
     return ProfileChange(changes, current_password)
 
 
@@ -142,10 +156,14 @@ def _one_text(body: dict[str, Any], name: str) -> str:
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs) or any(UNSTORABLE.search(key) for key in found):
-        raise ValueError("a key is repeated or not text")
+    if len(found) != len(pairs):
+        raise ApiError("invalid_json", sentence="The request body has a key twice.")
+    if any(UNSTORABLE.search(key) for key in found):
+        raise ApiError(
+            "invalid_json", sentence="The request body has a key with a character that is not text."
+        )
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise ApiError("invalid_json", sentence=f"The request body holds {name}, which is not JSON.")

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from auth import errors
+from auth.errors import ApiError
 from auth.passwords import Passwords
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
@@ -167,8 +168,11 @@ def test_code_is_reached_with_its_status_and_sentence(request: pytest.FixtureReq
     assert (body["code"], answer.status_code) == (code, errors.REGISTRY[code].status)
     if code == "validation_failed":
         assert body.keys() == {"error", "code", "fields"}
+    elif code == "invalid_json":
+        assert body == {"error": "The request body is not valid JSON at line 1, column 2.", "code": code}
     else:
         assert body == {"error": errors.REGISTRY[code].sentence, "code": code}
+    assert answer.text.endswith("}\n")
 
 
 @pytest.mark.parametrize("code", ["busy", "database_unavailable"])
@@ -253,13 +257,13 @@ def test_malformed_request_is_logged_with_its_fields_but_no_value(
 
 
 def test_body_of_an_error_is_its_sentence_and_code() -> None:
-    assert errors.body("not_found") == {"error": "There is nothing at this address.", "code": "not_found"}
+    assert ApiError("not_found").body() == {"error": "There is nothing at this address.", "code": "not_found"}
 
 
 def test_body_of_bad_fields_says_all_of_them() -> None:
     fields = {"email": "Email is required.", "password": "Password is required."}
 
-    body = errors.body("validation_failed", fields)
+    body = ApiError("validation_failed", fields=fields).body()
 
     assert body == {
         "error": "Email is required. Password is required.",

@@ -21,10 +21,11 @@ OPERATIONS = list(contract.operations())
 IDS = [f"{method} {path}" for method, path, _ in OPERATIONS]
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 ANYWHERE = {"bad_request", "internal_error"}  # before and behind every view
+NOBODY = {"username": "", "email": "", "first_name": None, "last_name": None}
 BODIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "POST /api/auth/register": lambda body: validation.registration(body, password_min_length=8),
     "POST /api/auth/login": validation.login,
-    "PATCH /api/auth/me": validation.profile,
+    "PATCH /api/auth/me": lambda body: validation.profile(body, NOBODY),
     "DELETE /api/auth/me": validation.password,
     "PUT /api/auth/me/password": lambda body: validation.password_change(body, password_min_length=8),
     "POST /api/auth/refresh": validation.refresh_token,

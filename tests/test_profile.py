@@ -171,6 +171,61 @@ def test_patch_of_neither_username_nor_email_needs_no_password(
     assert (answer.get_json()["username"], answer.get_json()["email"]) == ("ada", "ada@example.com")
 
 
+OLDER = {  # none of which a registration would accept today
+    "username": "Ada Lovelace",
+    "email": "Ada@Localhost",
+    "first_name": " Ada ",
+    "last_name": "",
+}
+
+
+@pytest.fixture
+def older_token(register: Register, sql: Sql) -> str:
+    """The access token of a user as an earlier version stored them."""
+    token: str = register()["token"]
+    sql("UPDATE users SET username = %s, email = %s, first_name = %s, last_name = %s", *OLDER.values())
+    return token
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"last_name": "King"}, id="last name"),
+        pytest.param({"first_name": "Augusta"}, id="first name"),
+        pytest.param({"first_name": None, "last_name": "King"}, id="no first name"),
+    ],
+)
+def test_patch_does_not_judge_what_an_older_user_leaves_unchanged(
+    client: FlaskClient, older_token: str, sql: Sql, changed: dict[str, Any]
+) -> None:
+    form = me(client, older_token).get_json() | changed
+
+    answer = patch(client, older_token, **{name: form[name] for name in OLDER})
+
+    expected = OLDER | changed
+    assert answer.status_code == 200, answer.text
+    assert sql("SELECT username, email, first_name, last_name FROM users") == [tuple(expected.values())]
+
+
+@pytest.mark.parametrize(
+    ("changed", "bad"),
+    [
+        pytest.param({"username": "Ada  Lovelace"}, "username", id="username"),
+        pytest.param({"email": "ada@localhost"}, "email", id="email"),
+        pytest.param({"first_name": "A" * 101}, "first_name", id="first name"),
+    ],
+)
+def test_patch_judges_what_an_older_user_changes(
+    client: FlaskClient, older_token: str, sql: Sql, changed: dict[str, Any], bad: str
+) -> None:
+    answer = patch(client, older_token, current_password=PASSWORD, **(OLDER | changed))
+
+    assert refusal(answer) == (400, "validation_failed")
+    assert answer.get_json()["fields"].keys() == {bad}
+    assert sql("SELECT username, email, first_name, last_name FROM users") == [tuple(OLDER.values())]
+
+
 @pytest.mark.parametrize("password", [{}, {"current_password": ""}, {"current_password": None}])
 @pytest.mark.parametrize(
     "sent",

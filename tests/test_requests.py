@@ -242,44 +242,58 @@ def test_cors_follows_the_settings(lost: FlaskClient, origin: str, known: bool) 
 
 @pytest.mark.parametrize("path", POSTS)
 @pytest.mark.parametrize(
-    "body",
+    ("body", "why"),
     [
-        pytest.param(b"", id="empty"),
-        pytest.param(b" ", id="space"),
-        pytest.param(b"{", id="half"),
-        pytest.param(b"{} {}", id="two objects"),
-        pytest.param(b"{'username': 'ada'}", id="single quotes"),
-        pytest.param(b"username=ada", id="form"),
-        pytest.param(b"[]", id="array"),
-        pytest.param(b'[{"username": "ada"}]', id="array of an object"),
-        pytest.param(b"null", id="null"),
-        pytest.param(b"true", id="true"),
-        pytest.param(b"1", id="number"),
-        pytest.param(b'"text"', id="string"),
-        pytest.param(b'{"x": NaN}', id="NaN"),
-        pytest.param(b'{"x": Infinity}', id="Infinity"),
-        pytest.param(b'{"x": [-Infinity]}', id="-Infinity"),
-        pytest.param(b'{"username": "ada", "username": "bob"}', id="duplicate key"),
-        pytest.param(b'{"x": {"y": 1, "y": 1}}', id="nested duplicate key"),
-        pytest.param(b'{"username": "ada", "user\\u006eame": "bob"}', id="duplicate key, escaped"),
-        pytest.param(b"[" * 60_000, id="deep arrays, open"),
-        pytest.param(b"[" * 30_000 + b"]" * 30_000, id="deep arrays, closed"),
-        pytest.param(b'{"x":' * 10_000 + b"1" + b"}" * 10_000, id="deep objects"),
-        pytest.param(b'{"username": "\xff"}', id="not UTF-8"),
-        pytest.param(b'{"username": "\xed\xa0\x80"}', id="surrogate in UTF-8"),
-        pytest.param(b'\xef\xbb\xbf{"username": "ada"}', id="byte order mark"),
-        pytest.param('{"username": "ada"}'.encode("utf-16"), id="UTF-16"),
-        pytest.param(b'{"username": "a\nb"}', id="raw newline in a string"),
-        pytest.param(b'{"x\\u0000": 1}', id="NUL in a key"),
-        pytest.param(b'{"x\\ud800": 1}', id="lone surrogate in a key"),
+        pytest.param(b"", "is not valid JSON at line 1, column 1.", id="empty"),
+        pytest.param(b" ", "is not valid JSON at line 1, column 2.", id="space"),
+        pytest.param(b"{", "is not valid JSON at line 1, column 2.", id="half"),
+        pytest.param(b"{} {}", "is not valid JSON at line 1, column 4.", id="two objects"),
+        pytest.param(b"{'username': 'ada'}", "is not valid JSON at line 1, column 2.", id="single quotes"),
+        pytest.param(b"username=ada", "is not valid JSON at line 1, column 1.", id="form"),
+        pytest.param(b"[]", "must be a JSON object.", id="array"),
+        pytest.param(b'[{"username": "ada"}]', "must be a JSON object.", id="array of an object"),
+        pytest.param(b"null", "must be a JSON object.", id="null"),
+        pytest.param(b"true", "must be a JSON object.", id="true"),
+        pytest.param(b"1", "must be a JSON object.", id="number"),
+        pytest.param(b'"text"', "must be a JSON object.", id="string"),
+        pytest.param(
+            b'{\n "a": 1,\n "b": oops\n}', "is not valid JSON at line 3, column 7.", id="third line"
+        ),
+        pytest.param(b'{"x": ' + b"1" * 5000 + b"}", "holds a number that is too long.", id="long number"),
+        pytest.param(b'{"x": NaN}', "holds NaN, which is not JSON.", id="NaN"),
+        pytest.param(b'{"x": Infinity}', "holds Infinity, which is not JSON.", id="Infinity"),
+        pytest.param(b'{"x": [-Infinity]}', "holds -Infinity, which is not JSON.", id="-Infinity"),
+        pytest.param(b'{"username": "ada", "username": "bob"}', "has a key twice.", id="duplicate key"),
+        pytest.param(b'{"x": {"y": 1, "y": 1}}', "has a key twice.", id="nested duplicate key"),
+        pytest.param(
+            b'{"username": "ada", "user\\u006eame": "bob"}', "has a key twice.", id="duplicate key, escaped"
+        ),
+        pytest.param(b"[" * 60_000, "is nested too deeply.", id="deep arrays, open"),
+        pytest.param(b"[" * 30_000 + b"]" * 30_000, "is nested too deeply.", id="deep arrays, closed"),
+        pytest.param(b'{"x":' * 10_000 + b"1" + b"}" * 10_000, "is nested too deeply.", id="deep objects"),
+        pytest.param(b'{"username": "\xff"}', "is not UTF-8 text.", id="not UTF-8"),
+        pytest.param(b'{"username": "\xed\xa0\x80"}', "is not UTF-8 text.", id="surrogate in UTF-8"),
+        pytest.param(
+            b'\xef\xbb\xbf{"username": "ada"}', "is not valid JSON at line 1, column 1.", id="byte order mark"
+        ),
+        pytest.param('{"username": "ada"}'.encode("utf-16"), "is not UTF-8 text.", id="UTF-16"),
+        pytest.param(
+            b'{"username": "a\nb"}', "is not valid JSON at line 1, column 16.", id="raw newline in a string"
+        ),
+        pytest.param(b'{"x\\u0000": 1}', "has a key with a character that is not text.", id="NUL in a key"),
+        pytest.param(
+            b'{"x\\ud800": 1}', "has a key with a character that is not text.", id="lone surrogate in a key"
+        ),
     ],
 )
-def test_body_that_is_no_json_object_is_400(client: FlaskClient, path: str, body: bytes) -> None:
+def test_body_that_is_no_json_object_is_400_that_says_why(
+    client: FlaskClient, path: str, body: bytes, why: str
+) -> None:
     answer = client.post(path, data=body, content_type=JSON)
 
     assert answer.status_code == 400
     assert answer.get_json() == {
-        "error": "The request body must be a JSON object.",
+        "error": f"The request body {why}",
         "code": "invalid_json",
     }
 

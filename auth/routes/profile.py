@@ -17,11 +17,16 @@ from db import transaction
 @bp.patch("/me")
 @login_required
 def change_profile() -> dict[str, Any]:
-    form = validation.profile(json_body())
-    changes, verified = _verified_changes(form)
-    if not changes:
-        return responses.user(still_there(services().database.read(users.find_caller, g.caller)))
-    updated = services().database.write(users.update, g.caller, changes, password_hash=verified)
+    body = json_body()
+    found = _credential()
+    form = validation.profile(body, vars(found.user))
+    if not form.changes:
+        return responses.user(found.user)
+    verified = None
+    if form.needs_proof():
+        _require_password(form.proof(), found)
+        verified = found.password_hash
+    updated = services().database.write(users.update, g.caller, form.changes, password_hash=verified)
     return responses.user(still_there(updated))
 
 
@@ -62,22 +67,6 @@ def _proven_credential(password: str) -> users.Credential:
     found = _credential()
     _require_password(password, found)
     return found
-
-
-def _verified_changes(form: validation.ProfileChange) -> tuple[dict[str, str | None], str | None]:
-    """Return what is to be changed, and the hash that the password was verified against, if it had to be.
-
-    A username or email that is sent as it is stored is left out: by the time of the statement another
-    session may have changed it, and that is not to be undone.
-    """
-    if not {"username", "email"} & form.changes.keys():
-        return form.changes, None
-    found = _credential()
-    changes = form.without(username=found.user.username, email=found.user.email)
-    if not {"username", "email"} & changes.keys():
-        return changes, None
-    _require_password(form.proof(), found)
-    return changes, found.password_hash
 
 
 def _require_password(password: str, found: users.Credential) -> None:
