@@ -3,8 +3,10 @@
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -81,6 +83,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _warn_operator(settings: Settings) -> None:
+    for doubt in settings.doubts():
+        log.warning("unknown_setting: %s", doubt)
     for warning in settings.warnings():
         log.warning("insecure_setting: %s", warning)
     # PyJWT says the same of a short key, with every token.
@@ -145,6 +149,8 @@ def _apply_schema(database: Database) -> None:
 
 
 if __name__ == "__main__":
+    if not find_spec("development"):  # as in the image
+        sys.exit("python app.py is for development, which is not installed here: start gunicorn instead.")
     import development
 
     development.run(create_app)

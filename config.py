@@ -6,7 +6,7 @@ process environment and at `.env`; tests build `Settings` by hand.
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from io import StringIO
@@ -52,10 +52,10 @@ class ConfigError(click.ClickException):
     A ClickException, so that the `flask` command prints it as a sentence and exits with 1.
     """
 
-    def __init__(self, problems: Mapping[str, str]) -> None:
+    def __init__(self, problems: Mapping[str, str], doubts: Sequence[str] = ()) -> None:
         self.problems = dict(problems)
         listed = "; ".join(f"{name} {rule}" for name, rule in self.problems.items())
-        super().__init__(f"The service cannot start: {listed}.")
+        super().__init__(" ".join([f"The service cannot start: {listed}.", *doubts]))
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,20 @@ class Settings:
                     problems[name] = "is required"
             except ValueError as rule:
                 problems[name] = str(rule)
+        unknown = tuple(name for name in environ if name not in _PARSERS and _looks_like_ours(name))
         if problems:
-            raise ConfigError(problems)
+            raise ConfigError(problems, [_doubt(name) for name in unknown])
         if values.get("debug"):
             values["log_level"] = "DEBUG"
-        unknown = tuple(name for name in environ if name not in _PARSERS and _looks_like_ours(name))
         return cls(**values, unknown_names=unknown)
+
+    def doubts(self) -> list[str]:
+        """Return which names in `.env` are perhaps meant for this service but are none of its variables."""
+        return [_doubt(name) for name in self.unknown_names]
 
     def warnings(self) -> list[str]:
         """Return what an operator should mend although the service can run with it."""
-        found = [_unknown(name) for name in self.unknown_names]
+        found = []
         if self.secret_key in SAMPLE_SECRET_KEYS:
             found.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
         elif len(self.secret_key.encode()) < MIN_KEY_BYTES:
@@ -170,9 +174,9 @@ def _meant(name: str) -> str | None:
     return next(iter(get_close_matches(name.upper(), _PARSERS, n=1, cutoff=0.8)), None)
 
 
-def _unknown(name: str) -> str:
+def _doubt(name: str) -> str:
     meant = _meant(name)
-    return f"{name} in .env is no variable of this service" + (f": is {meant} meant?" if meant else "")
+    return f"{name} in .env is no variable of this service" + (f": is {meant} meant?" if meant else ".")
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:

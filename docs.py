@@ -42,6 +42,7 @@ SCRIPT = """SwaggerUIBundle({
   dom_id: "#page",
   deepLinking: true,
   displayRequestDuration: true,
+  persistAuthorization: true,
   defaultModelsExpandDepth: 0,
 });
 """
@@ -51,8 +52,7 @@ def init_app(app: Flask) -> None:
     """Add the contract and the page that shows it to `app`."""
     app.add_url_rule("/openapi.yaml", "openapi_yaml", _contract("openapi.yaml", "application/yaml"))
     app.add_url_rule("/openapi.json", "openapi_json", _contract("openapi.json", "application/json"))
-    spec = find_spec(WHEEL)
-    folder = Path(spec.origin).with_name("dist") if spec and spec.origin else None
+    folder = page_folder()
 
     @app.get("/docs")
     def docs() -> Response:
@@ -69,6 +69,12 @@ def init_app(app: Flask) -> None:
         if folder is None or asset not in ASSETS:
             raise ApiError("not_found")
         return _revalidated((folder / asset).read_bytes(), ASSETS[asset])
+
+
+def page_folder() -> Path | None:
+    """Return the folder with the files of the page, None where its wheel is not installed."""
+    spec = find_spec(WHEEL)
+    return Path(spec.origin).with_name("dist") if spec and spec.origin else None
 
 
 def _contract(name: str, mimetype: str) -> Callable[[], Response]:

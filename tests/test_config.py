@@ -362,10 +362,22 @@ def test_name_in_the_env_file_that_looks_like_ours_is_warned_about(
 ) -> None:
     dot_env.write_text(f"DB_URL={REQUIRED['DB_URL']}\nSECRET_KEY={KEY}\n{name}=hunter2\n")
 
-    (warning,) = Settings.from_env(config.read_environment(dot_env.parent)).warnings()
+    (doubt,) = Settings.from_env(config.read_environment(dot_env.parent)).doubts()
 
-    asked = f": is {meant} meant?" if meant else ""
-    assert warning == f"{name} in .env is no variable of this service{asked}"
+    asked = f": is {meant} meant?" if meant else "."
+    assert doubt == f"{name} in .env is no variable of this service{asked}"
+
+
+def test_name_that_looks_like_a_missing_one_is_told_with_it(dot_env: Path) -> None:
+    dot_env.write_text(f"DATABASE_URL={REQUIRED['DB_URL']}\nSECRET_KEY={KEY}\n")
+
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_env(config.read_environment(dot_env.parent))
+
+    assert caught.value.message == (
+        "The service cannot start: DB_URL is required."
+        " DATABASE_URL in .env is no variable of this service: is DB_URL meant?"
+    )
 
 
 @pytest.mark.parametrize(
@@ -374,7 +386,7 @@ def test_name_in_the_env_file_that_looks_like_ours_is_warned_about(
 def test_name_in_the_env_file_for_another_program_is_no_concern(dot_env: Path, name: str) -> None:
     dot_env.write_text(f"DB_URL={REQUIRED['DB_URL']}\nSECRET_KEY={KEY}\n{name}=x\n")
 
-    assert Settings.from_env(config.read_environment(dot_env.parent)).warnings() == []
+    assert Settings.from_env(config.read_environment(dot_env.parent)).doubts() == []
 
 
 def test_name_in_the_process_environment_is_no_concern(
@@ -383,7 +395,7 @@ def test_name_in_the_process_environment_is_no_concern(
     dot_env.write_text(f"DB_URL={REQUIRED['DB_URL']}\nSECRET_KEY={KEY}\n")
     monkeypatch.setenv("DB_PORT", "tcp://10.0.0.1:5432")  # as Kubernetes does for a service called db
 
-    assert Settings.from_env(config.read_environment(dot_env.parent)).warnings() == []
+    assert Settings.from_env(config.read_environment(dot_env.parent)).doubts() == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`python app.py`, `flask init-db` and a refused start, each run as a user runs it, in a copy of the code."""
 
+import errno
 import json
 import os
 import pwd
@@ -15,13 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
 import requests
 
+import development
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
-from service import copy_code, free_port
+from service import ROOT, copy_code, free_port
 
 WAIT_SECONDS = 40.0
 NO_DATABASE = "postgresql://nobody:pw-in-url@127.0.0.1:1/none"
@@ -82,6 +85,7 @@ def launched(tree: Path, *prefix: str, **environ: str) -> Iterator[Development]:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which nohup make test ignores
         )
     try:
         yield Development(process, tree, port, log)
@@ -167,6 +171,8 @@ def test_first_run_prints_its_address_and_a_curl_line_that_works(tree: Path) -> 
     with serving(tree, BCRYPT_ROUNDS="4") as started:
         assert wait_until(lambda: "Try:" in started.output())
         assert f"listens on {started.url} " in started.output()
+        assert f"{started.url}/docs" in started.output()
+        assert requests.get(started.url, timeout=10).url == f"{started.url}/docs"
         (line,) = re.findall(r"^ *(curl .+)$", started.output(), re.MULTILINE)
 
         pasted = subprocess.run(["bash", "-c", line], env=ENVIRON, capture_output=True, timeout=WAIT_SECONDS)
@@ -174,7 +180,14 @@ def test_first_run_prints_its_address_and_a_curl_line_that_works(tree: Path) -> 
     assert json.loads(pasted.stdout)["message"] == "User registered successfully"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+        pytest.param(signal.SIGHUP, id="closed terminal"),
+    ],
+)
 def test_stop_ends_everything(tree: Path, number: int) -> None:
     with serving(tree) as started:
         postgres = started.postgres()
@@ -189,6 +202,16 @@ def test_stop_ends_everything(tree: Path, number: int) -> None:
         assert "Traceback" not in started.output()
 
 
+@needs_linux
+@pytest.mark.skipif(not shutil.which("nohup"), reason="nohup is not installed")
+def test_closed_terminal_does_not_stop_what_nohup_started(tree: Path) -> None:
+    with serving(tree, "nohup") as started:
+        status = Path(f"/proc/{started.process.pid}/status").read_text()
+
+    (ignored,) = re.findall(r"^SigIgn:\s+(\w+)$", status, re.MULTILINE)
+    assert int(ignored, 16) & 1 << (signal.SIGHUP - 1)
+
+
 def test_stop_ends_the_reloader_and_its_child(tree: Path) -> None:
     with serving(tree, FLASK_DEBUG="1") as started:
         postgres = started.postgres()
@@ -199,6 +222,7 @@ def test_stop_ends_the_reloader_and_its_child(tree: Path) -> None:
         assert wait_until(lambda: not is_running(postgres))
         assert wait_until(lambda: not is_open(started.port))
         assert "Traceback" not in started.output()
+        assert "u001b" not in started.output()  # a colour, in JSON
 
 
 def test_stop_while_postgresql_is_being_set_up_ends_without_a_traceback(tree: Path) -> None:
@@ -234,7 +258,51 @@ def test_kill_leaves_no_postgresql_behind(tree: Path) -> None:
         started.stop(signal.SIGKILL)
 
         assert wait_until(lambda: not is_running(postgres))
-        shutil.rmtree(sockets)
+    with serving(tree):
+        assert not sockets.exists()
+
+
+def test_stop_with_sigint_ignored_works_as_well(tree: Path) -> None:
+    # As a shell starts what it puts into the background.
+    with serving(tree, "sh", "-c", 'trap "" INT; exec "$0" "$@"') as started:
+        assert started.stop(signal.SIGINT) == 0
+
+
+@pytest.fixture
+def stopped(tree: Path) -> Path:
+    """The `postmaster.pid` that the PostgreSQL of a service removed when it stopped."""
+    with serving(tree) as first:
+        first.stop(signal.SIGINT)
+    return tree / ".data/postgres/postmaster.pid"
+
+
+def test_postmaster_pid_that_is_somebody_elses_by_now_is_no_hindrance(tree: Path, stopped: Path) -> None:
+    stopped.write_text("1\n")
+
+    done = psql(tree, "SELECT 'it ' || 'runs';")
+
+    assert "it runs" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("left", ["", "half"], ids=["empty", "damaged"])
+def test_postmaster_pid_that_cannot_be_read_is_a_sentence(tree: Path, stopped: Path, left: str) -> None:
+    stopped.write_text(left)
+
+    assert_refused(psql(tree, ""), f"delete {stopped} when none does")
+
+
+def test_postmaster_pid_that_is_another_process_by_now_is_a_sentence(
+    tree: Path, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_postgres, "STOP_SECONDS", 0.2)
+    with subprocess.Popen([*embedded_postgres._as_unprivileged(), "sleep", "60"]) as other:
+        stopped.write_text(f"{other.pid}\n")
+
+        with pytest.raises(postgres_binaries.StartError) as caught, embedded_postgres.running(stopped.parent):
+            pass
+        other.kill()
+
+    assert f"delete {stopped} when none does" in str(caught.value)
 
 
 def test_kept_secrets_are_for_the_owner_only(tree: Path) -> None:
@@ -260,9 +328,185 @@ def test_given_database_that_is_down_does_not_stop_the_start(tree: Path) -> None
     with serving(tree, DB_URL=NO_DATABASE, SECRET_KEY=SECRET_KEY) as started:
         health = requests.get(f"{started.url}/health", timeout=10)
 
+        assert wait_until(lambda: "listens on" in started.output())
+
     assert health.status_code == 503
+    assert "But PostgreSQL at 127.0.0.1, port 1, does not serve: cannot connect" in started.output()
+    assert "Try" not in started.output()
     assert "pw-in-url" not in started.output()
     assert "Traceback" not in started.output()
+
+
+def test_env_example_as_it_is_serves_and_a_slip_in_it_is_told(tree: Path) -> None:
+    text = (ROOT / ".env.example").read_text() + "JWT_EXPIRE_SECONDS=5\n"
+    (tree / ".env").write_text(text)
+
+    with serving(tree) as started:
+        health = requests.get(f"{started.url}/health", timeout=10)
+
+    assert health.status_code == 200
+    assert "unknown_setting: JWT_EXPIRE_SECONDS in .env is no variable" in started.output()
+
+
+ORPHAN = """
+import sys, time
+from pathlib import Path
+import embedded_postgres
+start = embedded_postgres._as_unprivileged
+embedded_postgres._as_unprivileged = lambda: [word for word in start() if word not in ("--pdeathsig", "INT")]
+with embedded_postgres.running(Path(sys.argv[1])) as server:
+    print(server.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def orphan(tree: Path) -> Iterator[int]:
+    """The pid of a PostgreSQL whose starter was killed, on a system that does not end it along with that."""
+    command = [sys.executable, "-c", ORPHAN, str(tree / ".data/postgres")]
+    with subprocess.Popen(command, cwd=tree, env=ENVIRON, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout
+        pid = int(starter.stdout.readline())
+        starter.kill()
+    yield pid
+    if is_running(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_postgresql_that_a_kill_left_behind_is_taken_over(tree: Path, orphan: int) -> None:
+    assert is_running(orphan)
+    (sockets,) = re.findall(r'Unix socket "(.+)/', (tree / ".data/postgres.log").read_text())
+
+    with serving(tree, BCRYPT_ROUNDS="4") as started:
+        register(started)
+
+        assert started.postgres() != orphan
+        assert wait_until(lambda: not is_running(orphan))
+        assert not Path(sockets).exists()
+
+
+@pytest.mark.parametrize("name", ["a&b %c", "x" * 120, "a,b"], ids=["signs", "long", "comma"])
+def test_any_folder_for_temporary_files_will_do(tree: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+
+    with serving(tree, TMPDIR=str(folder)) as started:
+        assert requests.get(f"{started.url}/health", timeout=10).status_code == 200
+        sockets = started.sockets()
+
+    assert not sockets.exists()
+    assert list(folder.iterdir()) == []
+
+
+def test_data_of_another_postgresql_is_a_sentence_with_both_versions(tree: Path) -> None:
+    (tree / ".data/postgres").mkdir(parents=True)
+    (tree / ".data/postgres/PG_VERSION").write_text("9\n")
+
+    done = run_python(tree, "app.py", PORT=str(free_port()))
+
+    assert_refused(
+        done, "PostgreSQL 9 made", "only PostgreSQL", "install PostgreSQL 9, or move that folder away"
+    )
+
+
+@pytest.mark.parametrize("path", [".data/secret_key", ".data/postgres.log", ".data/postgres.lock"])
+def test_file_that_cannot_be_written_is_a_sentence(tree: Path, path: str) -> None:
+    (tree / path).mkdir(parents=True)  # root may write every file, but no folder as one
+
+    done = run_python(tree, "app.py", PORT=str(free_port()))
+
+    assert_refused(done, f"{tree / path} cannot be used (Is a directory)")
+
+
+def test_folder_that_cannot_be_made_is_a_sentence(tree: Path) -> None:
+    (tree / ".data").write_text("")
+
+    done = run_python(tree, "app.py", PORT=str(free_port()), SECRET_KEY=SECRET_KEY)
+
+    assert_refused(done, f"{tree / '.data'} cannot be used")
+
+
+def test_port_of_root_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> socket.socket:  # as for anybody but root
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+
+    with pytest.raises(development.StartError, match="Port 80 cannot be used: those below 1024 are for root"):
+        development._require_free_port(80)
+
+
+def psql(tree: Path, statement: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Do what `make psql` does and type a statement."""
+    command = [sys.executable, "-c", "import development; development.psql()"]
+    return subprocess.run(
+        command,
+        cwd=tree,
+        env=ENVIRON | environ,
+        input=statement,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+
+
+def test_psql_opens_the_database_whether_the_service_runs_or_not(tree: Path) -> None:
+    with serving(tree, BCRYPT_ROUNDS="4") as started:
+        register(started)
+        beside = psql(tree, "SELECT 'user: ' || username FROM users;")
+        started.stop(signal.SIGINT)
+    alone = psql(tree, "SELECT 'user: ' || username FROM users;")
+
+    assert "user: ada" in beside.stdout, beside.stderr
+    assert "user: ada" in alone.stdout, alone.stderr
+    assert not (tree / ".data/postgres/postmaster.pid").exists()
+
+
+def test_psql_opens_the_database_of_db_url(tree: Path, make_database: MakeDatabase) -> None:
+    url = make_database()
+    (tree / ".data/postgres").mkdir(parents=True)
+    (tree / ".data/postgres/PG_VERSION").write_text("9\n")  # of no concern here
+
+    done = psql(tree, "SELECT 'database: ' || current_database();", DB_URL=url)
+
+    assert f"database: {urlsplit(url).path[1:]}" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2/word@localhost/db",
+        "postgresql://me:hunter2@pw@localhost/db",
+        "postgresql://me:hunter2@[localhost:1/x",
+        "postgresql://me:hunt%er2@localhost/x",
+    ],
+)
+def test_psql_with_a_bad_db_url_is_a_sentence_without_the_password(tree: Path, url: str) -> None:
+    done = psql(tree, "", DB_URL=url)
+
+    assert_refused(done, "DB_URL must be a PostgreSQL URL")
+    assert not re.search("hunt|er2|pw@", done.stdout + done.stderr)
+
+
+def test_key_that_a_full_disk_left_empty_is_made_again(tree: Path) -> None:
+    (tree / ".data").mkdir()
+    (tree / ".data/secret_key").touch()
+
+    with serving(tree):
+        assert len((tree / ".data/secret_key").read_text()) >= 32
+
+
+def test_key_that_is_damaged_is_a_sentence(tree: Path) -> None:
+    (tree / ".data").mkdir()
+    (tree / ".data/secret_key").write_bytes(b"\xff\xfe")
+
+    assert_refused(
+        run_python(tree, "app.py", PORT=str(free_port())), f"{tree / '.data/secret_key'} is damaged"
+    )
+
+
+def test_psql_before_the_first_run_is_a_sentence(tree: Path) -> None:
+    assert_refused(psql(tree, ""), "There is no database yet: make run makes one.")
 
 
 @pytest.fixture

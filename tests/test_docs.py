@@ -138,3 +138,7 @@ def test_docs_without_its_wheel_is_404(production: FlaskClient, path: str) -> No
 
 def test_contract_is_served_without_the_wheel(production: FlaskClient) -> None:
     assert production.get("/openapi.json").status_code == 200
+
+
+def test_page_keeps_the_authorisation_over_a_reload(client: FlaskClient) -> None:
+    assert "persistAuthorization: true" in client.get("/docs/init.js").text
