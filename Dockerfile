@@ -18,9 +18,11 @@ COPY requirements.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
     -r requirements.txt
 
-# Owned by root: the service can read its code but not change it.
+# Owned by root: the service can read its code but not change it. COPY keeps the modes of the checkout, which
+# after a umask of 077 only its owner may read.
 COPY *.py schema.sql openapi.yaml openapi.json ./
 COPY auth auth
+RUN chmod -R go=rX .
 
 # By number, so that an orchestrator can see that it is not root.
 USER 10001

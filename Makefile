@@ -2,14 +2,17 @@
 
 PYTHON ?= python3
 # One virtual environment for each interpreter that is asked for by name.
-VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL_FAILED = echo "The installation failed; pip's last lines say why. If it could not download: behind a proxy set HTTPS_PROXY," \
+	"for a package index of your own set PIP_INDEX_URL ('$(BIN)/python -m pip config list' shows what is set). Then try again."
 
-.PHONY: help install run test lint format bench fuzz client openapi clean
+.PHONY: help install run psql test lint format bench fuzz client openapi clean
 
 help:
 	@echo "make run     serve on http://127.0.0.1:8080 with a PostgreSQL of its own"
+	@echo "make psql    open the database of 'make run'"
 	@echo "make test    run the tests (PYTHON=python3.12 for another interpreter, ARGS='-k login' for some)"
 	@echo "make lint    check style and types"
 	@echo "make bench   measure what the README promises, in under five minutes"
@@ -17,46 +20,50 @@ help:
 	@echo "make client  generate TypeScript types from openapi.yaml and use them against the service; needs Node.js"
 	@echo "make openapi make openapi.json of openapi.yaml"
 	@echo "make format  mend what the linter can"
-	@echo "make clean   remove the virtual environments and caches; the data of 'make run' stays"
+	@echo "make clean   remove all that the others made, but for the data of 'make run'"
 
 install: $(STAMP)
 
 $(STAMP): requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'pass' || { echo "$(PYTHON) does not run: name another, such as PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	@"$(PYTHON)" -c 'pass' || { echo "$(PYTHON) does not run: name another, such as PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "This Python lacks the venv module: install it (on Debian: apt install python3-venv)"; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Installing into $(VENV), once; this takes about a minute."
+	"$(PYTHON)" -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt || { echo; $(INSTALL_FAILED); exit 1; }
 	@touch $@
 
 run: $(STAMP)
 	@exec $(BIN)/python app.py
 
+psql: $(STAMP)
+	@exec $(BIN)/python -c 'import development; development.psql()'
+
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy .
 	$(BIN)/hadolint Dockerfile
 
 bench: $(STAMP) .venv-bench/.installed
 	PYTHONPATH=tests $(BIN)/python -m bench.run
 
 .venv-bench/.installed: bench/requirements.txt
-	$(PYTHON) -m venv --clear .venv-bench
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	"$(PYTHON)" -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
 	@touch $@
 
 fuzz: $(STAMP) .venv-fuzz/.installed
 	PYTHONPATH=tests SEED=$(or $(SEED),1) $(BIN)/python -m fuzz.run
 
 .venv-fuzz/.installed: fuzz/requirements.txt
-	$(PYTHON) -m venv --clear .venv-fuzz
-	.venv-fuzz/bin/pip install --quiet --disable-pip-version-check -r fuzz/requirements.txt
+	"$(PYTHON)" -m venv --clear .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check -r fuzz/requirements.txt
 	@touch $@
 
 client: $(STAMP) tests/client/node_modules/.installed
@@ -70,8 +77,10 @@ openapi: $(STAMP)
 	$(BIN)/python tests/contract.py
 
 format: $(STAMP)
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 clean:
-	rm -rf .venv .venv-* tests/client/node_modules .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf .venv .venv-* tests/client/node_modules tests/client/build
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REQUEST_ID_HEADER = "X-Request-ID"
 _REQUEST_ID = "user_service.request_id"
 _ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Werkzeug's warnings are red
 
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -39,7 +40,7 @@ class JsonFormatter(logging.Formatter):
             "time": _utc(record.created),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage()[:2000],
+            "message": _COLOUR.sub("", record.getMessage())[:2000],
         }
         if has_request_context():
             line["request_id"] = request.environ.get(_REQUEST_ID)

@@ -25,7 +25,7 @@ from config import cores
 from db import Database
 
 ROOT = Path(__file__).parents[1]
-LOCUST = ROOT / ".venv-bench" / "bin" / "locust"
+LOCUST = [str(ROOT / ".venv-bench" / "bin" / "python"), "-m", "locust"]
 USERS = 1_000
 MANY_USERS = 1_000_000
 CORES = cores()
@@ -165,7 +165,7 @@ class Bench:
         }
         total = sum(number_of_users.values())
         command = [
-            str(LOCUST),
+            *LOCUST,
             "-f",
             "bench/load.py",
             *number_of_users,

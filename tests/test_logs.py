@@ -209,3 +209,9 @@ def test_format_of_an_exception_leaves_out_its_text() -> None:
     assert line["exception"] == "KeyError"
     assert re.search(r"test_logs\.py:\d+ test_format_of_an_exception", line["frames"][0])
     assert "hunter2" not in text
+
+
+def test_log_line_has_no_colour(log_lines: list[dict[str, Any]]) -> None:
+    logging.getLogger("werkzeug").warning("\x1b[31m\x1b[1mWARNING: red\x1b[0m")
+
+    assert log_lines[-1]["message"] == "WARNING: red"

@@ -201,6 +201,14 @@ def test_operation_has_an_example_of_every_json_body(
     assert path == "/openapi.json" or all(content.get("examples") for content in contents)
 
 
+def test_first_example_of_a_bad_body_is_what_a_form_meets_first() -> None:
+    examples = contract.contract()["components"]["responses"]["InvalidBody"]["content"]["application/json"][
+        "examples"
+    ]
+
+    assert list(examples) == ["validation_failed", "invalid_json", "bad_request"]
+
+
 @pytest.mark.parametrize("code", REGISTRY)
 def test_example_of_an_error_is_what_the_service_says(code: str) -> None:
     value = contract.load()["components"]["examples"][code]["value"]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -97,6 +98,31 @@ def test_image_has_every_module_that_the_service_imports(image: Path) -> None:
 def test_image_lacks_what_only_development_needs(image: Path) -> None:
     assert not (image / "development.py").exists()
     assert not (image / "embedded_postgres.py").exists()
+    assert not (image / "postgres_binaries.py").exists()
+
+
+def test_image_tells_who_starts_it_for_development_what_to_start(image: Path) -> None:
+    done = run_in(image, "app.py")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "python app.py is for development, which is not installed here: start gunicorn instead."
+    ]
+
+
+def test_image_of_a_private_checkout_can_be_read_by_the_service(image: Path, tmp_path: Path) -> None:
+    code = tmp_path / "app"
+    shutil.copytree(image, code)
+    for path in [code, *code.rglob("*")]:  # as a umask of 077 makes a checkout
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    command = instructions("RUN")[-1]
+
+    subprocess.run(["sh", "-c", command], cwd=code, check=True)
+
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in code.rglob("*")}
+    assert modes == {0o755, 0o644}
+    text = (ROOT / "Dockerfile").read_text()
+    assert text.rindex("\nCOPY") < text.index(f"\nRUN {command}") < text.index("\nUSER")
 
 
 def test_image_has_the_schema(image: Path) -> None:
@@ -126,7 +152,7 @@ def test_dockerfile_builds_on_a_slim_python_that_can_be_chosen() -> None:
 
 
 def test_dockerfile_installs_the_client_and_no_compiler() -> None:
-    packages, requirements = instructions("RUN")
+    packages, requirements, _ = instructions("RUN")
 
     assert "--no-install-recommends postgresql-client &&" in packages
     assert "rm -rf /var/lib/apt/lists/*" in packages
