@@ -1,15 +1,21 @@
 """README.md: its commands work when pasted, and its tables are those of the code."""
 
+import json
 import os
 import re
+import secrets
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import jwt
 import pytest
+import requests
 from flask import Flask
 
 import config
@@ -17,7 +23,7 @@ import service
 from auth import tokens
 from auth.errors import REGISTRY
 from config import Settings
-from conftest import SECRET_KEY, MakeDatabase
+from conftest import SECRET_KEY, MakeDatabase, run_sql
 from service import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -63,6 +69,146 @@ def test_readme_curl_lines_work_when_pasted(make_database: MakeDatabase, tmp_pat
         "200 /api/auth/me",
         "200 /health",
     ]
+
+
+def in_a_copy(folder: Path) -> Path:
+    """Return a copy of the code with the virtual environment that README's commands make."""
+    code = service.copy_code(folder / "code")
+    (code / ".venv").symlink_to(sys.prefix)
+    return code
+
+
+def filled_in(command: str, url: str) -> str:
+    """Return a command with the values that README leaves to its reader."""
+    assert "DB_URL=... SECRET_KEY=... " in command
+    return command.replace(
+        "DB_URL=... SECRET_KEY=... ", f"DB_URL={shlex.quote(url)} SECRET_KEY={SECRET_KEY} "
+    )
+
+
+def test_readme_makes_a_database_that_the_service_can_use(postgres_url: str, tmp_path: Path) -> None:
+    (commands,) = blocks("sh", containing="CREATE ROLE")
+    *creating, serving = commands.splitlines()
+    name = f"user_service_test_{secrets.token_hex(6)}"
+    parts = urlsplit(postgres_url)
+    host = parts.netloc.rpartition("@")[2]
+    # The role and the database as they are printed, under another name and on the server of the tests.
+    (printed,) = re.findall(r"^DB_URL=(\S+) make run$", serving)
+    url = printed.replace("user_service", name).replace("localhost:5432", host)
+    url = urlunsplit(urlsplit(url)._replace(query=parts.query))
+
+    try:
+        for command in creating:
+            (statement,) = re.findall(r'^sudo -u postgres psql -c "(.+)"$', command)
+            run_sql(postgres_url, statement.replace("user_service", name))
+        done = subprocess.run(
+            ["sh", "-c", filled_in("DB_URL=... SECRET_KEY=... .venv/bin/flask --app app init-db", url)],
+            cwd=in_a_copy(tmp_path),
+            env=service.ENVIRON,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        run_sql(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        run_sql(postgres_url, f"DROP ROLE IF EXISTS {name}")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("The database has everything that schema.sql describes.\n")
+
+
+def test_readme_commands_for_production_serve(make_database: MakeDatabase, tmp_path: Path) -> None:
+    (commands,) = blocks("sh", containing=".venv/bin/gunicorn")
+    *installing, serving = commands.splitlines()
+    port = service.free_port()
+
+    started = subprocess.Popen(
+        ["sh", "-c", f"exec env {filled_in(serving, make_database())}"],
+        cwd=in_a_copy(tmp_path),
+        env=service.ENVIRON | {"PORT": str(port), "GUNICORN_WORKERS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    with started:
+        try:
+            health = answer_of(f"http://127.0.0.1:{port}/health")
+        finally:
+            started.terminate()
+
+    assert installing == ["python3 -m venv .venv", ".venv/bin/pip install -r requirements.txt"]
+    assert health == 200
+    assert started.returncode == 0
+
+
+def answer_of(url: str) -> int:
+    """Return the status of `url` once something listens there."""
+    deadline = time.monotonic() + service.START_SECONDS
+    while True:
+        try:
+            return requests.get(url, timeout=5).status_code
+        except requests.ConnectionError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app [a-z-]+", README))
+def test_readme_flask_commands_work(command: str, make_database: MakeDatabase, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", filled_in(f"DB_URL=... SECRET_KEY=... {command}", make_database())],
+        cwd=in_a_copy(tmp_path),
+        env=service.ENVIRON,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "code",
+    re.findall(r"`python3 -c '([^']+)'`", README)
+    + re.findall(r"python3 -c '([^']+)'", (ROOT / ".env.example").read_text()),
+)
+def test_python_lines_of_the_readme_work(code: str) -> None:
+    code = code.replace("\n", " ").replace("getpass()", "input()")
+
+    done = subprocess.run([sys.executable, "-c", code], input="p@ss/word", capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[\w%-]+\n", done.stdout)
+
+
+def test_readme_installs_what_its_typescript_needs() -> None:
+    (commands,) = blocks("sh", containing="npx")
+    needed = json.loads((ROOT / "tests/client/package.json").read_text())["devDependencies"]
+    installed = re.findall(r"^npm install (?:--save-dev )?(.+)$", commands, re.MULTILINE)
+
+    assert set(" ".join(installed).split()) == set(needed) - {"@types/node"}
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
+def test_readme_session_for_a_frontend_works(make_database: MakeDatabase, tmp_path: Path) -> None:
+    (module,) = blocks("js", containing="localStorage")
+    address = "http://localhost:8080/"
+    assert module.count(address) == 1
+    environ = {"DB_URL": make_database(), "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"}
+
+    with service.running(tmp_path / "log", **environ) as running:
+        (tmp_path / "session.mjs").write_text(module.replace(address, f"{running.url}/"))
+        shutil.copy(ROOT / "tests/client/frontend.mjs", tmp_path)
+        done = subprocess.run(
+            ["node", "frontend.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    missing = {"status": 401, "code": "token_missing", "fields": {}, "message": "A bearer token is required."}
+    assert told["anonymous"] == told["out"] == missing
+    assert (told["bad"]["code"], set(told["bad"]["fields"])) == ("validation_failed", {"email", "password"})
+    assert told["registered"] == told["me"]
+    assert (told["changed"]["first_name"], told["again"]["username"]) == ("Ada", "ada")
+    assert [user["first_name"] for user in told["refreshed"]] == ["Ada", "Ada"]
+    assert told["sessions"] == 1
+    assert told["authorizations"] == [None, "Bearer"]
+    assert told["undefined"] == 0
 
 
 def at(url: str, commands: str) -> str:
