@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from coverage import Coverage
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 20.0
+# What the processes under test get of this one's environment: PATH, and how their lines are counted.
+ENVIRON = {"PATH": os.environ["PATH"]}
+if Coverage.current():  # its .pth file then starts it in every Python that finds these
+    ENVIRON |= {"COVERAGE_PROCESS_START": f"{ROOT}/pyproject.toml", "COVERAGE_FILE": f"{ROOT}/.coverage"}
+# For those that cannot write their count down: another user's, or one that is killed while it ends.
+UNCOUNTED = {"COVERAGE_PROCESS_START": ""}
 
 
 @dataclass(frozen=True)
@@ -50,14 +57,14 @@ def free_port() -> int:
 def running(
     log: Path, *, application: str = "", path: str = "/health/live", **environ: str
 ) -> Iterator[Service]:
-    """Serve with `environ` (and PATH, nothing else) until the block ends.
+    """Serve with `environ` (and ENVIRON, nothing else) until the block ends.
 
     From a copy of the code, because gunicorn reads the .env beside it. application: another than the
     service's, which answers on `path`.
     """
     code = copy_code(log.with_name(f"{log.name}-code"))
     port = free_port()
-    variables = {"PATH": os.environ["PATH"], "PORT": str(port), "GUNICORN_WORKERS": "2"} | environ
+    variables = ENVIRON | {"PORT": str(port), "GUNICORN_WORKERS": "2"} | environ
     command = [sys.executable, "-m", "gunicorn", *filter(None, [application])]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=code, env=variables, stdout=output, stderr=output)

@@ -23,13 +23,14 @@ import pytest
 import requests
 
 import development
+import service
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
 from service import ROOT, copy_code, free_port
 
 WAIT_SECONDS = 40.0
 NO_DATABASE = "postgresql://nobody:pw-in-url@127.0.0.1:1/none"
 # What is under test is the code in the copy: nothing of this process's environment, no .env.
-ENVIRON = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+ENVIRON = service.ENVIRON | {"LANG": "C.UTF-8"}
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="prctl(PR_SET_PDEATHSIG) is Linux's")
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
@@ -213,7 +214,7 @@ def test_closed_terminal_does_not_stop_what_nohup_started(tree: Path) -> None:
 
 
 def test_stop_ends_the_reloader_and_its_child(tree: Path) -> None:
-    with serving(tree, FLASK_DEBUG="1") as started:
+    with serving(tree, FLASK_DEBUG="1", **service.UNCOUNTED) as started:  # the reloader kills its child
         postgres = started.postgres()
 
         os.killpg(started.process.pid, signal.SIGINT)  # as a terminal does
@@ -529,7 +530,7 @@ def test_ordinary_user_can_run_it(open_tree: Path) -> None:
     if subprocess.run([*drop, sys.executable, "-c", "import flask"], capture_output=True).returncode != 0:
         pytest.skip("an ordinary user cannot run this Python")
 
-    with serving(open_tree, *drop, HOME=str(open_tree), BCRYPT_ROUNDS="4") as started:
+    with serving(open_tree, *drop, HOME=str(open_tree), BCRYPT_ROUNDS="4", **service.UNCOUNTED) as started:
         register(started)
         postgres = started.postgres()
         status = started.stop(signal.SIGINT)

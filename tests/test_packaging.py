@@ -1,7 +1,6 @@
 """Dockerfile, docker-compose.yml, .env.example and the requirements say the same as the code."""
 
 import json
-import os
 import re
 import shutil
 import stat
@@ -72,11 +71,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_in(
     folder: Path, *command: str, environ: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run Python with `command`, and with nothing of this process's environment but PATH."""
+    """Run Python with `command`, and in the environment of what the tests start."""
     return subprocess.run(
         [sys.executable, *command],
         cwd=folder,
-        env={"PATH": os.environ["PATH"]} | (environ or {}),
+        env=service.ENVIRON | (environ or {}),
         capture_output=True,
         text=True,
         timeout=60,
