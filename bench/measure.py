@@ -2,9 +2,12 @@
 
 import os
 import platform
+import statistics
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,30 @@ def machine() -> str:
                 processor = line.partition(":")[2].strip()
                 break
     return f"{cores()} cores of {processor}, Python {platform.python_version()}, {platform.system()}"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the cores did since the machine started, in seconds of CPU: all of it, and this program's part."""
+
+    at: float
+    busy: float
+    ours: float
+
+    @classmethod
+    def now(cls) -> "Load":
+        """Read the load. ours: of this process and of those that it started and that have ended."""
+        fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        times = os.times()
+        ours = times.user + times.system + times.children_user + times.children_system
+        return cls(time.monotonic(), busy, ours)
+
+    def others_since(self, before: "Load") -> float:
+        """Return the share of the cores that others used, or that the hypervisor took, since `before`."""
+        others = (self.busy - before.busy) - (self.ours - before.ours)
+        return max(0.0, others / ((self.at - before.at) * cores()))
 
 
 def database(server_url: str, name: str, *, users: int) -> str:
@@ -108,6 +135,17 @@ def _hash_for(seconds: float) -> float:
         bcrypt.hashpw(PASSWORD, salt)
         runs += 1
     return runs / (time.monotonic() - started)
+
+
+def medians(run: Callable[[Database], object], on: Sequence[Database], *, times: int) -> list[float]:
+    """Return the median seconds of `run` on each of the databases, which take turns."""
+    seconds: list[list[float]] = [[] for _ in on]
+    for _ in range(times):
+        for database, taken in zip(on, seconds, strict=True):
+            begun = time.perf_counter()
+            run(database)
+            taken.append(time.perf_counter() - begun)
+    return [statistics.median(taken) for taken in seconds]
 
 
 def cpu_seconds(pids: list[int]) -> float:
