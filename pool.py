@@ -1,14 +1,16 @@
-"""The connection pool, and the deadline of everything that a thread asks of PostgreSQL."""
+"""Connections to PostgreSQL: the pool, transactions, and the deadline of everything that a thread asks."""
 
 import os
 import select
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, connection
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, connection, cursor
 
 from bulkhead import Bulkhead, Full, TooLate
 
@@ -132,3 +134,21 @@ def wait(conn: connection) -> None:
             poller = select.poll()
             poller.register(conn.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
             poller.poll(left * 1000)
+
+
+@contextmanager
+def transaction(cur: cursor) -> Iterator[None]:
+    """Commit what the block does with `cur`, or none of it."""
+    cur.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        if not cur.connection.closed:
+            cur.execute("ROLLBACK")
+        raise
+    cur.execute("COMMIT")
+
+
+def first_line(exc: psycopg2.Error) -> str:
+    """Return what may be logged of a driver's error: the lines after the first quote rows."""
+    return next(iter(str(exc).splitlines()), type(exc).__name__)

@@ -42,6 +42,9 @@ BEGIN
 END
 $$;
 
+-- Indexes take long on a large table, and the lock of the widening would keep everybody from reading meanwhile.
+-- End of transaction.
+
 -- Usernames and emails are unique without regard to case. COLLATE "C" folds A-Z only, the same in every
 -- locale: in a Turkish database plain lower('I') is not 'i'. An older table may hold rows that differ only in
 -- case; naming them says more than the failure of the index would.

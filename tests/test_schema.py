@@ -17,8 +17,9 @@ import pytest
 from app import create_app
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, on_database, run_sql
-from db import SCHEMA_FILE, SCHEMA_LOCK, Database, SchemaError
+from db import Database, SchemaError
 from pool import DatabaseUnavailable
+from schema import END_OF_TRANSACTION, SCHEMA_FILE, SCHEMA_LOCK
 
 OLDER_TABLE = """
     CREATE TABLE users (
@@ -239,7 +240,7 @@ def test_other_version_of_the_schema_is_applied_once(
     counting = "CREATE SEQUENCE IF NOT EXISTS applied; SELECT nextval('applied');"
     newer = tmp_path / "schema.sql"
     newer.write_text(SCHEMA_FILE.read_text(encoding="utf-8") + counting, encoding="utf-8")
-    monkeypatch.setattr("db.SCHEMA_FILE", newer)
+    monkeypatch.setattr("schema.SCHEMA_FILE", newer)
 
     for _ in range(3):
         Database(url).apply_schema()
@@ -250,7 +251,7 @@ def test_other_version_of_the_schema_is_applied_once(
 def test_other_version_of_the_schema_is_applied_by_one_of_many(
     make_database: MakeDatabase, log_lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("schema.LOCK_SECONDS", 0.2)
     url = make_database()
     Database(url).apply_schema()
     run_sql(url, "UPDATE auth_schema SET fingerprint = 'another'")
@@ -334,7 +335,7 @@ def test_complete_schema_that_is_read_only_is_served_as_it_is(
 def test_complete_schema_is_served_while_somebody_reads_the_table(
     earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("schema.LOCK_SECONDS", 0.2)
     run_sql(earlier, "ALTER TABLE users ALTER COLUMN email TYPE VARCHAR(100)")
     backup = psycopg2.connect(earlier)
     with backup.cursor() as cur:
@@ -386,11 +387,34 @@ def test_start_on_an_older_table_that_somebody_reads_is_quick_and_truthful(
     assert after.status_code == 200
 
 
+def test_widening_does_not_keep_anybody_from_reading_while_indexes_are_built(
+    make_database: MakeDatabase,
+) -> None:
+    url = make_database()
+    run_sql(url, NARROW_TABLE)
+    locks = (
+        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'users'::regclass"
+    )
+    parts = SCHEMA_FILE.read_text(encoding="utf-8").split(END_OF_TRANSACTION)
+    conn = psycopg2.connect(url)
+
+    held = []
+    for part in parts:
+        with conn, conn.cursor() as cur:  # a transaction each, as the service applies them
+            cur.execute(part)
+            held.append(run_sql(url, locks)[0][0])
+    conn.close()
+
+    assert held == [1, 0]
+    assert "INDEX" in parts[1]
+    assert "INDEX" not in parts[0]
+
+
 def test_init_db_waits_for_a_reader_and_lets_others_pass(
     make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.LOCK_SECONDS", 0.2)
-    monkeypatch.setattr("db.LOCK_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("schema.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("schema.LOCK_PAUSE_SECONDS", 0.2)
     url = make_database()
     run_sql(url, NARROW_TABLE)
 
@@ -407,8 +431,8 @@ def test_init_db_waits_for_a_reader_and_lets_others_pass(
 
 
 def test_init_db_gives_up_in_the_end(make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("db.LOCK_SECONDS", 0.1)
-    monkeypatch.setattr("db.LOCK_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("schema.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("schema.LOCK_PAUSE_SECONDS", 0.1)
     url = make_database()
     run_sql(url, NARROW_TABLE)
 
