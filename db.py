@@ -59,10 +59,7 @@ class Database:
         return self._run(self._pool, query, *args, **kwargs)
 
     def ping(self, query: Callable[[cursor], T]) -> T:
-        """Run `query` on a connection kept for health checks, within PING_SECONDS.
-
-        Raises PoolFull when enough others are asking.
-        """
+        """Run `query` on a connection kept for health checks, within PING_SECONDS."""
         limit.at = time.monotonic() + PING_SECONDS
         return self._run(self._ping_pool, query)
 

@@ -1,6 +1,7 @@
 """GET /health, which asks the database, and GET /health/live, which asks nobody."""
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -9,8 +10,12 @@ from flask import Flask
 from psycopg2.extensions import cursor
 
 from auth import responses, users
-from db import Database, SchemaError, is_writable
-from pool import ConnectionLost, DatabaseUnavailable, PoolFull
+from bulkhead import Bulkhead, Full
+from db import PING_SECONDS, Database, SchemaError, is_writable
+from pool import ConnectionLost, DatabaseUnavailable
+
+WAITING = 8  # how many threads may wait for a check
+WAIT_SECONDS = PING_SECONDS + 0.5  # a little longer than a check takes, and below the three that are promised
 
 log = logging.getLogger("health")
 
@@ -27,27 +32,45 @@ class Problem:
     connected: bool
 
 
-def check(database: Database, *, last: Problem | None = None) -> Problem | None:
-    """Return what keeps `database` from serving, None when nothing does.
+class Health:
+    """Checks a database, once for all who ask meanwhile. Who finds too many waiting gets the last result."""
 
-    last: what the last check found, which is new enough where enough others are checking.
-    """
-    answered = False
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._turns = Bulkhead(running=1, waiting=WAITING)
+        self._checks = 0
+        self._last: Problem | None = Problem("The database was not checked yet.", "not checked yet", False)
 
-    def ask(cur: cursor) -> bool:
-        nonlocal answered
-        writable = is_writable(cur)
-        answered = True
-        users.require_readable(cur)
-        return writable
+    def problem(self) -> Problem | None:
+        """Return what keeps the database from serving, None when nothing does."""
+        checks_before = self._checks
+        try:
+            self._turns.enter(until=time.monotonic() + WAIT_SECONDS)
+        except Full:
+            return self._last
+        try:
+            if self._checks == checks_before:
+                self._last = self._check()
+                self._checks += 1
+            return self._last
+        finally:
+            self._turns.leave()
 
-    try:
-        writable = database.ping(ask)
-    except PoolFull:
-        return last
-    except DatabaseUnavailable as exc:
-        return _problem(exc, connected=answered or _is_answer(exc))
-    return None if writable else Problem("The database is read-only.", "the database is read-only", True)
+    def _check(self) -> Problem | None:
+        answered = False
+
+        def ask(cur: cursor) -> bool:
+            nonlocal answered
+            writable = is_writable(cur)
+            answered = True
+            users.require_readable(cur)
+            return writable
+
+        try:
+            writable = self._database.ping(ask)
+        except DatabaseUnavailable as exc:
+            return _problem(exc, connected=answered or _is_answer(exc))
+        return None if writable else Problem("The database is read-only.", "the database is read-only", True)
 
 
 def _is_answer(exc: DatabaseUnavailable) -> bool:
@@ -65,12 +88,11 @@ def _problem(exc: DatabaseUnavailable, *, connected: bool) -> Problem:
 
 def init_app(app: Flask, database: Database) -> None:
     """Add the health checks of `database` to `app`."""
-    last: Problem | None = Problem("The database was not checked yet.", "not checked yet", False)
+    state = Health(database)
 
     @app.get("/health")
     def health() -> tuple[dict[str, Any], int]:
-        nonlocal last
-        problem = last = check(database, last=last)
+        problem = state.problem()
         answer = {
             "status": "unhealthy" if problem else "healthy",
             "service": "user-service",

@@ -3,8 +3,10 @@
 import re
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,33 @@ def test_health_of_a_locked_table_is_503_and_connected(make_database: MakeDataba
         holder.close()
 
     assert (answer.status_code, answer.get_json()["database"]) == (503, "connected")
+
+
+def test_health_of_a_locked_table_is_the_same_for_those_who_ask_meanwhile(
+    make_database: MakeDatabase,
+) -> None:
+    url = make_database()
+    app = app_on(url)
+    holder = psycopg2.connect(url)
+    with holder.cursor() as cur:
+        cur.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+
+    barrier = threading.Barrier(6)
+
+    def ask(number: int) -> str:
+        barrier.wait()
+        time.sleep(number // 3 * 0.1)  # some at the same moment, some while the check goes on
+        answer = app.test_client().get("/health")
+        assert answer.status_code == 503
+        return str(answer.get_json()["database"])
+
+    try:
+        with ThreadPoolExecutor(6) as threads:
+            told = set(threads.map(ask, range(6)))
+    finally:
+        holder.close()
+
+    assert told == {"connected"}
 
 
 def test_live_without_a_database_is_200(lost: FlaskClient) -> None:
