@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from flask import Flask, redirect
@@ -120,17 +121,28 @@ def _kept_secret_key() -> str:
     path = DATA_FOLDER / "secret_key"
     try:
         DATA_FOLDER.mkdir(exist_ok=True)
-        if not path.exists() or not path.stat().st_size:
-            unfinished = path.with_name("secret_key.new")  # a full disk leaves no half of a key
-            unfinished.touch(mode=0o600)
-            unfinished.write_text(secrets.token_urlsafe(48), encoding="ascii")
-            unfinished.rename(path)
+        if path.exists() and not path.stat().st_size:
+            path.unlink()  # a full disk left it empty
+        if not path.exists():
+            _make_secret_key(path)
         return path.read_text(encoding="ascii").strip()
     except UnicodeDecodeError:
         raise StartError(f"{path} is damaged: delete it, and the next start makes a new key.") from None
     except OSError as exc:
         told = f"{exc.filename or path} cannot be used ({exc.strerror})"
         raise StartError(f"{told}: make it yours to write, or set SECRET_KEY.") from None
+
+
+def _make_secret_key(path: Path) -> None:
+    """Make the key under another name, then link it: one of two processes wins, none sees half of a key."""
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix="secret_key.")
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(48))
+        with suppress(FileExistsError):
+            os.link(unfinished, path)
+    finally:
+        os.unlink(unfinished)
 
 
 def _serve(app: Flask, settings: Settings) -> None:
@@ -155,7 +167,7 @@ def _serve(app: Flask, settings: Settings) -> None:
 def _greeting(app: Flask, settings: Settings) -> str:
     url = f"http://{HOST}:{settings.port}"
     listens = f"The User Service listens on {url} (Ctrl-C stops it)."
-    if problem := health.check(app.extensions["services"].database):
+    if problem := health.Health(app.extensions["services"].database).problem():
         return f"{listens}\nBut {_place(settings.db_url)} does not serve: {problem.cause}.\n"
     page = f" {url}/docs shows all calls." if docs.page_folder() else ""
     body = '{"username": "ada", "email": "ada@example.com", "password": "correct horse"}'

@@ -20,6 +20,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 
 import postgres_binaries
 from postgres_binaries import StartError
@@ -49,13 +50,12 @@ def running(data: Path, *options: str, sockets: Path | None = None) -> Iterator[
     with ExitStack() as stack:
         try:
             data.parent.mkdir(parents=True, exist_ok=True)
-            owner = stack.enter_context(_owned(data))
+            stack.enter_context(_owned(data))
             _end_orphan(data)
-            _remove_sockets(owner)
             binaries = postgres_binaries.find(data)
             if not data.exists():
                 _make(data, binaries)
-            folder = stack.enter_context(_socket_folder(sockets, owner))
+            folder = stack.enter_context(_socket_folder(sockets))
             with _log_file(data).open("a+", encoding="utf-8", errors="replace") as log:
                 said = log.tell()
                 process = _start(
@@ -76,36 +76,34 @@ def find_running(data: Path) -> str | None:
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         url = _url(Path(lines[4]))  # the first folder of sockets
-        conn = psycopg2.connect(url, connect_timeout=2)
+        with closing(psycopg2.connect(url, connect_timeout=2)) as conn, conn.cursor() as cur:
+            cur.execute("SHOW data_directory")
+            return url if cur.fetchone() == (str(data.absolute()),) else None
     except (OSError, IndexError, psycopg2.OperationalError):
         return None
-    with closing(conn), conn.cursor() as cur:
-        cur.execute("SHOW data_directory")
-        return url if cur.fetchone() == (str(data.absolute()),) else None
 
 
 @contextmanager
-def _owned(data: Path) -> Iterator[TextIO]:
-    """Keep other processes from running PostgreSQL on `data`, and yield the file whose lock does so.
-
-    The lock goes with this process. The file holds the name of the folder of sockets, for after a kill.
-    """
-    with data.with_name(f"{data.name}.lock").open("a+", encoding="utf-8") as file:
+def _owned(data: Path) -> Iterator[None]:
+    """Keep other processes from running PostgreSQL on `data`; the lock goes with this process."""
+    with data.with_name(f"{data.name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StartError(
-                f"Another process runs a PostgreSQL on {data}: stop that service first."
+                f"Another process runs a PostgreSQL on {data}: stop that make run or make psql first."
             ) from None
-        yield file
+        yield
 
 
 def _end_orphan(data: Path) -> None:
     """End the PostgreSQL of a process that was killed, where the system could not end it along with that."""
     deadline = time.monotonic() + STOP_SECONDS
     while (pid := _postmaster(data)) and time.monotonic() < deadline:
-        if find_running(data):
-            os.kill(pid, signal.SIGINT)
+        if url := find_running(data):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+            _remove_sockets(Path(parse_dsn(url)["host"]))
         time.sleep(0.05)
 
 
@@ -122,27 +120,20 @@ def _postmaster(data: Path) -> int | None:
 
 
 @contextmanager
-def _socket_folder(given: Path | None, owner: TextIO) -> Iterator[Path]:
+def _socket_folder(given: Path | None) -> Iterator[Path]:
     """Yield a private folder for the socket; not below the data, whose path may be too long for one."""
     folder = given or _make_socket_folder()
     _hand_over(folder)
     try:
-        if not given:
-            owner.write(str(folder))
-            owner.flush()
         yield folder
     finally:
         if not given:
-            _remove_sockets(owner)
+            _remove_sockets(folder)
 
 
-def _remove_sockets(owner: TextIO) -> None:
-    """Remove the folder of sockets that `owner` names, if it names one, and the name."""
-    owner.seek(0)
-    folder = Path(owner.read())
-    if folder.name.startswith(SOCKET_PREFIX):
+def _remove_sockets(folder: Path) -> None:
+    if folder.name.startswith(SOCKET_PREFIX):  # or it is one that was given
         shutil.rmtree(folder, ignore_errors=True)
-    owner.truncate(0)
 
 
 def _make_socket_folder() -> Path:

