@@ -62,9 +62,8 @@ def running(data: Path, *options: str, sockets: Path | None = None) -> Iterator[
                     data, ["-k", str(folder), "-h", "", "-c", "fsync=off", *options], binaries, log
                 )
         except OSError as exc:
-            raise StartError(
-                f"{exc.filename} cannot be used ({exc.strerror}): is it yours to write?"
-            ) from None
+            path = exc.filename or data  # a full disk has no name
+            raise StartError(f"{path} cannot be used ({exc.strerror}): is it yours to write?") from None
         stack.callback(_stop, process)
         server = Server(_url(folder), process.pid)
         _wait_until_ready(server, process, _log_file(data), said)

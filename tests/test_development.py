@@ -437,6 +437,18 @@ def test_file_that_cannot_be_written_is_a_sentence(tree: Path, path: str) -> Non
     assert_refused(done, f"{tree / path} cannot be used (Is a directory)")
 
 
+def test_failure_without_a_file_names_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    with pytest.raises(postgres_binaries.StartError) as caught, embedded_postgres.running(tmp_path / "data"):
+        pass
+
+    assert str(caught.value).startswith(f"{tmp_path / 'data'} cannot be used (No space left on device)")
+
+
 def test_folder_that_cannot_be_made_is_a_sentence(tree: Path) -> None:
     (tree / ".data").write_text("")
 
