@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -43,6 +44,18 @@ def run_sql(url: str, statement: str, *parameters: object) -> list[tuple[Any, ..
             return cur.fetchall() if cur.description else []
     finally:
         conn.close()
+
+
+@contextmanager
+def held_open(url: str, statement: str) -> Iterator[None]:
+    """Keep a transaction open that has run `statement`, with the locks that it took."""
+    holder = psycopg2.connect(url)
+    try:
+        with holder.cursor() as cur:
+            cur.execute(statement)
+        yield
+    finally:
+        holder.close()
 
 
 def on_database(server_url: str, name: str) -> str:

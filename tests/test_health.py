@@ -11,15 +11,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
 from config import Settings
-from conftest import PASSWORD, SECRET_KEY, MakeDatabase, Sql, on_database, run_sql
+from conftest import PASSWORD, SECRET_KEY, MakeDatabase, Sql, held_open, on_database, run_sql
 
+LOCK = "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"
 ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 
 
@@ -132,14 +132,9 @@ def test_health_of_a_database_without_the_table_is_503(make_database: MakeDataba
 def test_health_of_a_locked_table_is_503_and_connected(make_database: MakeDatabase) -> None:
     url = make_database()
     client = app_on(url).test_client()
-    holder = psycopg2.connect(url)
-    with holder.cursor() as cur:
-        cur.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
 
-    try:
+    with held_open(url, LOCK):
         answer = client.get("/health")
-    finally:
-        holder.close()
 
     assert (answer.status_code, answer.get_json()["database"]) == (503, "connected")
 
@@ -149,10 +144,6 @@ def test_health_of_a_locked_table_is_the_same_for_those_who_ask_meanwhile(
 ) -> None:
     url = make_database()
     app = app_on(url)
-    holder = psycopg2.connect(url)
-    with holder.cursor() as cur:
-        cur.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-
     barrier = threading.Barrier(6)
 
     def ask(number: int) -> str:
@@ -162,11 +153,8 @@ def test_health_of_a_locked_table_is_the_same_for_those_who_ask_meanwhile(
         assert answer.status_code == 503
         return str(answer.get_json()["database"])
 
-    try:
-        with ThreadPoolExecutor(6) as threads:
-            told = set(threads.map(ask, range(6)))
-    finally:
-        holder.close()
+    with held_open(url, LOCK), ThreadPoolExecutor(6) as threads:
+        told = set(threads.map(ask, range(6)))
 
     assert told == {"connected"}
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,7 +15,7 @@ import pytest
 
 from app import create_app
 from config import Settings
-from conftest import PASSWORD, SECRET_KEY, MakeDatabase, on_database, run_sql
+from conftest import PASSWORD, SECRET_KEY, MakeDatabase, held_open, on_database, run_sql
 from db import Database, SchemaError
 from pool import DatabaseUnavailable
 from schema import END_OF_TRANSACTION, SCHEMA_FILE, SCHEMA_LOCK
@@ -337,31 +336,14 @@ def test_complete_schema_is_served_while_somebody_reads_the_table(
 ) -> None:
     monkeypatch.setattr("schema.LOCK_SECONDS", 0.2)
     run_sql(earlier, "ALTER TABLE users ALTER COLUMN email TYPE VARCHAR(100)")
-    backup = psycopg2.connect(earlier)
-    with backup.cursor() as cur:
-        cur.execute("LOCK TABLE users IN ACCESS SHARE MODE")
 
-    try:
+    with held_open(earlier, "LOCK TABLE users IN ACCESS SHARE MODE"):
         client = create_app(settings_for(earlier)).test_client()
         health = client.get("/health")
-    finally:
-        backup.close()
     Database(earlier).apply_schema()
 
     assert health.status_code == 200
     assert widths(earlier) == SPECIFIED
-
-
-@contextmanager
-def read_by_somebody(url: str) -> Iterator[None]:
-    """Keep a transaction open that has read users."""
-    reader = psycopg2.connect(url)
-    with reader.cursor() as cur:
-        cur.execute("SELECT FROM users")
-    try:
-        yield
-    finally:
-        reader.close()
 
 
 def test_start_on_an_older_table_that_somebody_reads_is_quick_and_truthful(
@@ -371,7 +353,7 @@ def test_start_on_an_older_table_that_somebody_reads_is_quick_and_truthful(
     url = make_database()
     run_sql(url, NARROW_TABLE)
 
-    with read_by_somebody(url):
+    with held_open(url, "SELECT FROM users"):
         started = time.monotonic()
         client = create_app(settings_for(url)).test_client()
         during = client.get("/health")
@@ -419,7 +401,7 @@ def test_init_db_waits_for_a_reader_and_lets_others_pass(
     run_sql(url, NARROW_TABLE)
 
     with ThreadPoolExecutor(1) as threads:
-        with read_by_somebody(url):
+        with held_open(url, "SELECT FROM users"):
             applied = threads.submit(Database(url).apply_schema, seconds=30, again=True)
             for _ in range(10):
                 run_sql(url, "SET statement_timeout = '1s'; SELECT FROM users")
@@ -436,7 +418,7 @@ def test_init_db_gives_up_in_the_end(make_database: MakeDatabase, monkeypatch: p
     url = make_database()
     run_sql(url, NARROW_TABLE)
 
-    with read_by_somebody(url), pytest.raises(DatabaseUnavailable):
+    with held_open(url, "SELECT FROM users"), pytest.raises(DatabaseUnavailable):
         Database(url).apply_schema(seconds=1, again=True)
 
 
@@ -561,11 +543,6 @@ def test_email_of_one_user_that_is_the_username_of_another_logs_its_owner_in(
 def test_complete_schema_needs_neither_locks_nor_rights(make_database: MakeDatabase) -> None:
     url = make_database()
     Database(url).apply_schema()
-    holder = psycopg2.connect(url)
-    with holder.cursor() as cur:
-        cur.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
 
-    try:
+    with held_open(url, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"):
         Database(url).apply_schema(seconds=1)
-    finally:
-        holder.close()
