@@ -74,7 +74,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS users_email_lower_key ON users (lower(email CO
 
 -- Sessions: one for each registration and login; the access token names it in its claim "sid". A refresh token is
 -- a handle, the same for the whole session, and a secret that every refresh replaces. Only SHA-256 is kept of either.
-CREATE TABLE IF NOT EXISTS sessions (
+CREATE TABLE IF NOT EXISTS auth_sessions (
     id BIGSERIAL PRIMARY KEY,
     user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     handle_hash BYTEA UNIQUE NOT NULL,
@@ -90,8 +90,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     user_agent TEXT NOT NULL
 );
 
-CREATE INDEX IF NOT EXISTS sessions_user_id_idx ON sessions (user_id);
-CREATE INDEX IF NOT EXISTS sessions_valid_until_idx ON sessions (valid_until);
+CREATE INDEX IF NOT EXISTS auth_sessions_user_id_idx ON auth_sessions (user_id);
+CREATE INDEX IF NOT EXISTS auth_sessions_valid_until_idx ON auth_sessions (valid_until);
 
 -- Which version of this file was applied last, as its SHA-256; the service writes it.
 CREATE TABLE IF NOT EXISTS auth_schema (

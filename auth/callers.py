@@ -16,10 +16,10 @@ CALLER = """
         FROM users
         WHERE users.id = %(user_id)s
           AND (%(session_id)s::BIGINT IS NULL OR EXISTS (
-              SELECT FROM sessions
-              WHERE sessions.id = %(session_id)s
-                AND sessions.user_id = %(user_id)s
-                AND sessions.valid_until > %(now)s
+              SELECT FROM auth_sessions
+              WHERE auth_sessions.id = %(session_id)s
+                AND auth_sessions.user_id = %(user_id)s
+                AND auth_sessions.valid_until > %(now)s
           ))
     )
 """

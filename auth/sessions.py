@@ -1,4 +1,4 @@
-"""The sessions table: its rows as frozen dataclasses, and every statement on it."""
+"""The table auth_sessions: its rows as frozen dataclasses, and every statement on it."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ LISTED = 200  # who logs in by a script has more than anybody reads
 
 # The values of a NewSession, but for user_id, which the INSERT selects.
 INSERT = """
-    INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until, expires_at,
-                          ip, user_agent)
+    INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,
+                               expires_at, ip, user_agent)
     SELECT id, %(handle_hash)s, %(token_hash)s, %(now)s, %(now)s, %(valid_until)s, %(expires_at)s,
            %(ip)s, %(user_agent)s
 """
@@ -68,9 +68,9 @@ class Holder:
 
 
 _HOLDER = """
-    sessions.id, users.id, users.email, sessions.expires_at,
-    clock_timestamp() - COALESCE(sessions.rotated_at, sessions.created_at),
-    sessions.token_hash, sessions.previous_hash, sessions.salt
+    auth_sessions.id, users.id, users.email, auth_sessions.expires_at,
+    clock_timestamp() - COALESCE(auth_sessions.rotated_at, auth_sessions.created_at),
+    auth_sessions.token_hash, auth_sessions.previous_hash, auth_sessions.salt
 """
 
 
@@ -101,18 +101,18 @@ def rotate(
     """Replace the refresh token; None when `old_hash` is not that of a live session's current one."""
     cur.execute(
         f"""
-        UPDATE sessions
+        UPDATE auth_sessions
         SET token_hash = %(new_hash)s,
             previous_hash = %(old_hash)s,
             salt = %(salt)s,
             rotated_at = clock_timestamp(),
             last_used_at = %(now)s,
-            valid_until = LEAST(%(valid_until)s, sessions.expires_at)
+            valid_until = LEAST(%(valid_until)s, auth_sessions.expires_at)
         FROM users
-        WHERE sessions.handle_hash = %(handle_hash)s
-          AND sessions.token_hash = %(old_hash)s
-          AND sessions.valid_until > %(now)s
-          AND users.id = sessions.user_id
+        WHERE auth_sessions.handle_hash = %(handle_hash)s
+          AND auth_sessions.token_hash = %(old_hash)s
+          AND auth_sessions.valid_until > %(now)s
+          AND users.id = auth_sessions.user_id
         RETURNING {_HOLDER}
         """,
         {
@@ -132,9 +132,9 @@ def find_holder(cur: cursor, handle_hash: bytes, *, now: datetime) -> Holder | N
     cur.execute(
         f"""
         SELECT {_HOLDER}
-        FROM sessions
-        JOIN users ON users.id = sessions.user_id
-        WHERE sessions.handle_hash = %s AND sessions.valid_until > %s
+        FROM auth_sessions
+        JOIN users ON users.id = auth_sessions.user_id
+        WHERE auth_sessions.handle_hash = %s AND auth_sessions.valid_until > %s
         """,
         (handle_hash, now),
     )
@@ -146,10 +146,10 @@ def list_for(cur: cursor, caller: Caller) -> list[Session] | None:
     cur.execute(
         f"""
         WITH {CALLER}
-        SELECT sessions.id, created_at, last_used_at, expires_at, ip, user_agent
+        SELECT auth_sessions.id, created_at, last_used_at, expires_at, ip, user_agent
         FROM caller
-        LEFT JOIN sessions ON sessions.user_id = caller.id AND valid_until > %(now)s
-        ORDER BY created_at DESC, sessions.id DESC
+        LEFT JOIN auth_sessions ON auth_sessions.user_id = caller.id AND valid_until > %(now)s
+        ORDER BY created_at DESC, auth_sessions.id DESC
         LIMIT %(listed)s
         """,
         caller.parameters() | {"listed": LISTED},
@@ -160,12 +160,12 @@ def list_for(cur: cursor, caller: Caller) -> list[Session] | None:
 
 def end(cur: cursor, session_id: int, *, user_id: int) -> None:
     """End a session of a user, if it is not over."""
-    cur.execute("DELETE FROM sessions WHERE id = %s AND user_id = %s", (session_id, user_id))
+    cur.execute("DELETE FROM auth_sessions WHERE id = %s AND user_id = %s", (session_id, user_id))
 
 
 def end_by_handle(cur: cursor, handle_hash: bytes) -> None:
     """End the session of a refresh token, if it is not over."""
-    cur.execute("DELETE FROM sessions WHERE handle_hash = %s", (handle_hash,))
+    cur.execute("DELETE FROM auth_sessions WHERE handle_hash = %s", (handle_hash,))
 
 
 def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
@@ -173,12 +173,12 @@ def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
     cur.execute(
         f"""
         WITH {CALLER}, ended AS (
-            DELETE FROM sessions
+            DELETE FROM auth_sessions
             USING caller
-            WHERE sessions.id = %(ended_id)s
-              AND sessions.user_id = caller.id
-              AND sessions.valid_until > %(now)s
-            RETURNING sessions.id
+            WHERE auth_sessions.id = %(ended_id)s
+              AND auth_sessions.user_id = caller.id
+              AND auth_sessions.valid_until > %(now)s
+            RETURNING auth_sessions.id
         )
         SELECT EXISTS (SELECT FROM ended) FROM caller
         """,
@@ -197,18 +197,18 @@ def end_others(cur: cursor, caller: Caller) -> bool:
     cur.execute(
         f"""
         WITH {CALLER}, locked AS (
-            SELECT sessions.id
-            FROM sessions
-            JOIN caller ON caller.id = sessions.user_id
-            ORDER BY sessions.id
-            FOR UPDATE OF sessions
+            SELECT auth_sessions.id
+            FROM auth_sessions
+            JOIN caller ON caller.id = auth_sessions.user_id
+            ORDER BY auth_sessions.id
+            FOR UPDATE OF auth_sessions
         ), allowed AS (
             SELECT FROM caller
             WHERE %(session_id)s::BIGINT IS NULL OR %(session_id)s IN (SELECT id FROM locked)
         ), ended AS (
-            DELETE FROM sessions
+            DELETE FROM auth_sessions
             USING locked, allowed
-            WHERE sessions.id = locked.id AND sessions.id IS DISTINCT FROM %(session_id)s
+            WHERE auth_sessions.id = locked.id AND auth_sessions.id IS DISTINCT FROM %(session_id)s
         )
         SELECT FROM allowed
         """,
@@ -221,7 +221,7 @@ def renew(cur: cursor, session_id: int, new: NewSession) -> datetime | None:
     """Give a session a refresh token that has nothing to do with the last, and return its absolute end."""
     cur.execute(
         """
-        UPDATE sessions
+        UPDATE auth_sessions
         SET handle_hash = %(handle_hash)s,
             token_hash = %(token_hash)s,
             previous_hash = NULL,
@@ -242,10 +242,10 @@ def purge(cur: cursor, *, now: datetime, at_most: int) -> int:
     """Remove some sessions that are over, but none that somebody else has locked; return how many."""
     cur.execute(
         """
-        DELETE FROM sessions
+        DELETE FROM auth_sessions
         WHERE id IN (
             SELECT id
-            FROM sessions
+            FROM auth_sessions
             WHERE valid_until <= %s
             ORDER BY valid_until
             LIMIT %s

@@ -75,11 +75,11 @@ def database(server_url: str, name: str, *, users: int) -> str:
     )
     _run(
         url,
-        "INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+        "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
         " expires_at, ip, user_agent) SELECT id, sha256(id::text::bytea), '', now(), now(),"
         " now() + interval '1 day', now() + interval '1 day', '127.0.0.1', 'bench' FROM users ORDER BY id",
     )
-    _run(url, "VACUUM ANALYZE users, sessions")
+    _run(url, "VACUUM ANALYZE users, auth_sessions")
     return url
 
 

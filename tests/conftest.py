@@ -135,7 +135,7 @@ def sql(settings: Settings) -> Sql:
 @pytest.fixture
 def app(session_app: Flask, sql: Sql) -> Flask:
     """The app on an empty database."""
-    sql("DELETE FROM users; ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE sessions_id_seq RESTART")
+    sql("DELETE FROM users; ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE auth_sessions_id_seq RESTART")
     return session_app
 
 

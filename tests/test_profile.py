@@ -80,7 +80,7 @@ def without_session(user_id: int) -> str:
 def stored(sql: Sql) -> list[tuple[Any, ...]]:
     """Return every row of both tables."""
     return sql("SELECT users::text FROM users ORDER BY id") + sql(
-        "SELECT sessions::text FROM sessions ORDER BY id"
+        "SELECT auth_sessions::text FROM auth_sessions ORDER BY id"
     )
 
 
@@ -440,7 +440,7 @@ def test_put_password_ends_every_other_session_at_once(
     }
     assert me(client, pair["token"]).status_code == 200
     assert me(client, bob["token"]).status_code == 200
-    assert len(sql("SELECT id FROM sessions")) == 2
+    assert len(sql("SELECT id FROM auth_sessions")) == 2
 
 
 def test_put_password_goes_on_with_the_current_session(
@@ -448,12 +448,12 @@ def test_put_password_goes_on_with_the_current_session(
 ) -> None:
     registered = register()
     columns = "id, created_at, expires_at, ip, user_agent"
-    before = sql(f"SELECT {columns} FROM sessions")
+    before = sql(f"SELECT {columns} FROM auth_sessions")
 
     pair = put_password(client, registered["token"]).get_json()
 
     claims = jwt.decode(pair["token"], SECRET_KEY, algorithms=["HS256"])
-    assert sql(f"SELECT {columns} FROM sessions") == before
+    assert sql(f"SELECT {columns} FROM auth_sessions") == before
     assert claims["sid"] == before[0][0]
 
 
@@ -470,13 +470,13 @@ def test_put_password_ends_the_refresh_token_of_the_current_session(
 
 def test_put_password_does_not_prolong_the_session(client: FlaskClient, register: Register, sql: Sql) -> None:
     token = register()["token"]
-    sql("UPDATE sessions SET expires_at = now() + interval '100 seconds'")
+    sql("UPDATE auth_sessions SET expires_at = now() + interval '100 seconds'")
 
     pair = put_password(client, token).get_json()
 
     assert 95 <= pair["expires_in"] <= 100
     assert 95 <= pair["refresh_expires_in"] <= 100
-    assert sql("SELECT valid_until = expires_at FROM sessions") == [(True,)]
+    assert sql("SELECT valid_until = expires_at FROM auth_sessions") == [(True,)]
 
 
 def test_put_password_with_a_token_of_an_earlier_version_opens_the_only_session(
@@ -493,7 +493,7 @@ def test_put_password_with_a_token_of_an_earlier_version_opens_the_only_session(
 
     pair = answer.get_json()
     assert answer.status_code == 200
-    assert sql("SELECT user_agent FROM sessions") == [("old",)]
+    assert sql("SELECT user_agent FROM auth_sessions") == [("old",)]
     assert me(client, registered["token"]).status_code == 401
     assert me(client, pair["token"]).status_code == 200
     assert refresh(client, pair["refresh_token"]).status_code == 200
@@ -679,7 +679,7 @@ def test_delete_of_an_account_in_use_is_409_and_deletes_nothing(
     client, url = beside
     registered = registered_beside(client, url)
     everything = (
-        "SELECT users::text FROM users UNION ALL SELECT sessions::text FROM sessions"
+        "SELECT users::text FROM users UNION ALL SELECT auth_sessions::text FROM auth_sessions"
         " UNION ALL SELECT streams::text FROM streams ORDER BY 1"
     )
     before = run_sql(url, everything)
@@ -709,7 +709,7 @@ def test_delete_of_an_account_that_is_no_longer_in_use_succeeds(
     run_sql(url, "DELETE FROM streams")
 
     assert delete(client, token).status_code == 204
-    assert run_sql(url, "SELECT id FROM sessions") == []
+    assert run_sql(url, "SELECT id FROM auth_sessions") == []
 
 
 @pytest.mark.parametrize("streams", [pytest.param("ON DELETE CASCADE", id="cascade")], indirect=True)
@@ -798,8 +798,8 @@ def test_call_without_a_valid_token_is_401(
 @pytest.mark.parametrize(
     "over",
     [
-        pytest.param("DELETE FROM sessions", id="ended"),
-        pytest.param("UPDATE sessions SET valid_until = now() - interval '1 ms'", id="expired"),
+        pytest.param("DELETE FROM auth_sessions", id="ended"),
+        pytest.param("UPDATE auth_sessions SET valid_until = now() - interval '1 ms'", id="expired"),
     ],
 )
 def test_call_after_the_end_of_the_session_is_401(
@@ -825,7 +825,7 @@ def test_patch_of_a_name_after_the_end_of_the_session_is_401(
     client: FlaskClient, register: Register, sql: Sql
 ) -> None:
     token = register()["token"]
-    sql("DELETE FROM sessions")
+    sql("DELETE FROM auth_sessions")
 
     assert refusal(patch(client, token, first_name="A")) == (401, "token_invalid")
     assert refusal(patch(client, token)) == (401, "token_invalid")
@@ -930,7 +930,7 @@ def test_put_password_of_a_session_that_ends_while_it_is_checked_is_401(
 ) -> None:
     token = register()["token"]
     before = sql("SELECT password FROM users")
-    ended = "DELETE FROM sessions"
+    ended = "DELETE FROM auth_sessions"
 
     with ThreadPoolExecutor(1) as threads, change_under_way(settings, ended) as commit_once_awaited:
         future = threads.submit(put_password, client, token)
@@ -945,9 +945,9 @@ def test_times_of_a_session_are_those_of_the_change(
     client: FlaskClient, register: Register, sql: Sql
 ) -> None:
     token = register()["token"]
-    sql("UPDATE sessions SET last_used_at = now() - interval '1 day'")
+    sql("UPDATE auth_sessions SET last_used_at = now() - interval '1 day'")
 
     put_password(client, token)
 
-    used: datetime = sql("SELECT last_used_at FROM sessions")[0][0]
+    used: datetime = sql("SELECT last_used_at FROM auth_sessions")[0][0]
     assert abs(used.timestamp() - time.time()) < 5

@@ -459,7 +459,7 @@ def test_role_that_may_not_change_a_complete_schema_can_serve(
     role = urlsplit(plain_role).username
     Database(owner).apply_schema()
     run_sql(owner, "DROP TABLE auth_schema")  # which an earlier version did not have
-    run_sql(owner, f"GRANT ALL ON users, sessions TO {role}")
+    run_sql(owner, f"GRANT ALL ON users, auth_sessions TO {role}")
     run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
 
     client = create_app(settings_for(plain_role)).test_client()

@@ -79,7 +79,7 @@ def test_logout_of_a_token_without_session_ends_that_of_the_refresh_token(
     answer = client.post(LOGOUT, json=body, headers=bearer(id=1))
 
     assert answer.status_code == 204
-    assert sql("SELECT id FROM sessions") == []
+    assert sql("SELECT id FROM auth_sessions") == []
 
 
 def test_logout_does_not_end_the_session_of_another_user(
@@ -91,7 +91,7 @@ def test_logout_does_not_end_the_session_of_another_user(
     answer = client.post(LOGOUT, headers=bearer(id=1, sid=2))
 
     assert answer.status_code == 204
-    assert sql("SELECT id FROM sessions ORDER BY id") == [(1,), (2,)]
+    assert sql("SELECT id FROM auth_sessions ORDER BY id") == [(1,), (2,)]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_logout_with_a_bearer_token_does_not_care_for_the_body(
     answer = client.post(LOGOUT, headers=headers, **request_body)
 
     assert answer.status_code == 204
-    assert sql("SELECT id FROM sessions") == []
+    assert sql("SELECT id FROM auth_sessions") == []
 
 
 def test_session_that_is_over_but_not_removed_cannot_be_ended(
@@ -117,7 +117,7 @@ def test_session_that_is_over_but_not_removed_cannot_be_ended(
 ) -> None:
     register()
     token = client.post("/api/auth/login", json={"username": "ada", "password": PASSWORD}).get_json()["token"]
-    sql("UPDATE sessions SET valid_until = now() WHERE id = 1")
+    sql("UPDATE auth_sessions SET valid_until = now() WHERE id = 1")
 
     answer = client.delete("/api/auth/sessions/1", headers={"Authorization": f"Bearer {token}"})
 
@@ -127,7 +127,7 @@ def test_session_that_is_over_but_not_removed_cannot_be_ended(
 def test_list_of_sessions_has_an_end(client: FlaskClient, register: Register, sql: Sql) -> None:
     token = register()["token"]
     sql(
-        "INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+        "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
         " expires_at, ip, user_agent) SELECT 1, sha256(n::text::bytea), '', now(), now(),"
         " now() + interval '1 day', now() + interval '1 day', '', '' FROM generate_series(1, 300) AS n"
     )
@@ -146,7 +146,7 @@ def test_address_that_is_none_is_not_kept(client: FlaskClient, register: Registe
         environ_base={"REMOTE_ADDR": "<script>"},
     )
 
-    assert sql("SELECT ip FROM sessions ORDER BY id") == [("127.0.0.1",), ("",)]
+    assert sql("SELECT ip FROM auth_sessions ORDER BY id") == [("127.0.0.1",), ("",)]
 
 
 def test_email_that_is_sent_as_it_is_stored_is_left_out_of_the_change(
@@ -183,7 +183,7 @@ def test_two_sessions_that_end_each_other_leave_one(
     other = psycopg2.connect(settings.db_url)
     with ThreadPoolExecutor(2) as threads:
         with other.cursor() as cur:
-            cur.execute("SELECT FROM sessions FOR UPDATE")
+            cur.execute("SELECT FROM auth_sessions FOR UPDATE")
         answers = [threads.submit(end_others, token) for token in tokens]
         deadline = time.monotonic() + 2
         while len(sql(waiting)) < 2 and time.monotonic() < deadline:
@@ -193,4 +193,4 @@ def test_two_sessions_that_end_each_other_leave_one(
         statuses = sorted(answer.result() for answer in answers)
 
     assert statuses == [204, 401]
-    assert len(sql("SELECT id FROM sessions")) == 1
+    assert len(sql("SELECT id FROM auth_sessions")) == 1

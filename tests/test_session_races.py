@@ -100,7 +100,7 @@ class User:
         return self.send("DELETE", ME, {"password": PASSWORD}, pair["token"])
 
     def session_count(self) -> int:
-        return int(run_sql(self.url, "SELECT count(*) FROM sessions WHERE user_id = %s", self.id)[0][0])
+        return int(run_sql(self.url, "SELECT count(*) FROM auth_sessions WHERE user_id = %s", self.id)[0][0])
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_password_change_against_ending_the_other_sessions_is_no_deadlock(ada: U
 
     with ThreadPoolExecutor(2) as threads, closing(holder):
         with holder.cursor() as cur:
-            cur.execute("SELECT id FROM sessions WHERE id = %s FOR UPDATE", (sid,))
+            cur.execute("SELECT id FROM auth_sessions WHERE id = %s FOR UPDATE", (sid,))
         change = threads.submit(ada.put_password, ada.pair)
         wait_until_blocked(ada.url, 1)
         ending = threads.submit(ada.end_others, other)
@@ -334,7 +334,7 @@ def test_delete_against_everything_leaves_no_row_and_no_token(register: Callable
         assert deletion.status_code in (204, 401)
         assert statuses([deletion, *answers]).keys() <= {200, 204, 401, 404}
         assert run_sql(user.url, "SELECT id FROM users") == []
-        assert run_sql(user.url, "SELECT id FROM sessions") == []
+        assert run_sql(user.url, "SELECT id FROM auth_sessions") == []
         issued = [answer.json() for answer in answers if "refresh_token" in answer.text]
         for pair in [user.pair, mine, doomed, other, third, *issued]:
             assert_over(user, pair)
@@ -443,7 +443,7 @@ def test_purge_beside_everything_is_never_an_error(
 ) -> None:
     database = make_database()
     over = (
-        "INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+        "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
         " expires_at, ip, user_agent) SELECT id, sha256(('h' || n)::bytea), ''::bytea, now(), now(),"
         " now() - interval '1 s', now(), '', 'over' FROM users, generate_series(1, 3000) AS n"
     )
@@ -465,6 +465,6 @@ def test_purge_beside_everything_is_never_an_error(
         answers = at_once(*[log_in_and_out] * 8)
 
     assert statuses(answers) == {200: 8}
-    left = run_sql(database, "SELECT count(*) FROM sessions WHERE user_agent = 'over'")[0][0]
+    left = run_sql(database, "SELECT count(*) FROM auth_sessions WHERE user_agent = 'over'")[0][0]
     assert left <= 3000 - 2 * 500  # 200 logins, in two workers: at least two purges
     assert '"ERROR"' not in (tmp_path / "log").read_text()

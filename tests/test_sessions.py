@@ -96,14 +96,14 @@ def refusal(answer: TestResponse) -> tuple[int, str, str | None]:
 
 def stored(sql: Sql) -> list[tuple[Any, ...]]:
     """Return every row of sessions."""
-    return sql("SELECT sessions::text FROM sessions ORDER BY id")
+    return sql("SELECT auth_sessions::text FROM auth_sessions ORDER BY id")
 
 
 def elapse(sql: Sql, seconds: float) -> None:
     """Let time pass for every session."""
     names = ("created_at", "rotated_at", "last_used_at", "valid_until", "expires_at")
     moved = ", ".join(f"{name} = {name} - interval '{seconds} seconds'" for name in names)
-    sql(f"UPDATE sessions SET {moved}")
+    sql(f"UPDATE auth_sessions SET {moved}")
 
 
 def test_register_and_login_answer_with_both_tokens(client: FlaskClient, register: Register) -> None:
@@ -120,7 +120,7 @@ def test_register_and_login_answer_with_both_tokens(client: FlaskClient, registe
 def test_register_and_login_open_a_session_each(client: FlaskClient, register: Register, sql: Sql) -> None:
     registered, logged_in = register(), log_in(client)
 
-    assert sql("SELECT id, user_id FROM sessions ORDER BY id") == [
+    assert sql("SELECT id, user_id FROM auth_sessions ORDER BY id") == [
         (sid(registered), registered["userId"]),
         (sid(logged_in), registered["userId"]),
     ]
@@ -129,12 +129,12 @@ def test_register_and_login_open_a_session_each(client: FlaskClient, register: R
 
 def test_session_is_stored_with_its_times(client_of: ClientOf, register: Register, sql: Sql) -> None:
     register()
-    sql("DELETE FROM sessions")
+    sql("DELETE FROM auth_sessions")
     begun = datetime.now(timezone.utc)
 
     log_in(client_of(refresh_expires_seconds=60, session_max_seconds=90))
 
-    [times] = sql("SELECT created_at, last_used_at, valid_until, expires_at FROM sessions")
+    [times] = sql("SELECT created_at, last_used_at, valid_until, expires_at FROM auth_sessions")
     created_at, last_used_at, valid_until, expires_at = times
     assert begun <= created_at <= datetime.now(timezone.utc)
     assert last_used_at == created_at
@@ -150,7 +150,9 @@ def test_session_is_stored_with_its_times(client_of: ClientOf, register: Registe
         pytest.param("a" * 199 + "bc", "a" * 199 + "b", id="201 characters"),
         pytest.param("a" * 4000, "a" * 200, id="endless"),
         pytest.param("caf\u00e9", "caf?", id="not ASCII"),
-        pytest.param("'; DROP TABLE sessions; --%s%(x)s", "'; DROP TABLE sessions; --%s%(x)s", id="SQL"),
+        pytest.param(
+            "'; DROP TABLE auth_sessions; --%s%(x)s", "'; DROP TABLE auth_sessions; --%s%(x)s", id="SQL"
+        ),
         pytest.param("", "", id="empty"),
     ],
 )
@@ -163,7 +165,7 @@ def test_session_keeps_200_characters_of_the_user_agent(
     answer = client.post(path, json=body, headers={"User-Agent": sent})
 
     assert answer.status_code in (200, 201)
-    assert sql("SELECT user_agent FROM sessions ORDER BY id DESC LIMIT 1") == [(kept,)]
+    assert sql("SELECT user_agent FROM auth_sessions ORDER BY id DESC LIMIT 1") == [(kept,)]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_session_keeps_the_address_that_cannot_be_forged(
 
     log_in(client, headers=headers, environ_base={"REMOTE_ADDR": "198.51.100.7"})
 
-    assert sql("SELECT ip FROM sessions ORDER BY id DESC LIMIT 1") == [(kept,)]
+    assert sql("SELECT ip FROM auth_sessions ORDER BY id DESC LIMIT 1") == [(kept,)]
 
 
 def test_failed_login_opens_no_session(client: FlaskClient, register: Register, sql: Sql) -> None:
@@ -269,12 +271,12 @@ def test_refresh_prolongs_the_session_but_not_its_end(
     pair = register()
     elapse(sql, 13 * DAY)
     columns = "id, user_id, created_at, expires_at, ip, user_agent"
-    before = sql(f"SELECT {columns} FROM sessions")
+    before = sql(f"SELECT {columns} FROM auth_sessions")
 
     refreshed(client, pair)
 
-    [(last_used_at, valid_until)] = sql("SELECT last_used_at, valid_until FROM sessions")
-    assert sql(f"SELECT {columns} FROM sessions") == before
+    [(last_used_at, valid_until)] = sql("SELECT last_used_at, valid_until FROM auth_sessions")
+    assert sql(f"SELECT {columns} FROM auth_sessions") == before
     assert abs(last_used_at.timestamp() - time.time()) < 5
     assert valid_until - last_used_at == timedelta(days=14)
 
@@ -286,14 +288,14 @@ def test_refresh_follows_the_settings(client_of: ClientOf, register: Register, s
 
     assert answer.get_json()["expires_in"] == 30
     assert answer.get_json()["refresh_expires_in"] == 60
-    assert sql("SELECT valid_until - last_used_at FROM sessions") == [(timedelta(seconds=60),)]
+    assert sql("SELECT valid_until - last_used_at FROM auth_sessions") == [(timedelta(seconds=60),)]
 
 
 def test_refresh_lets_neither_token_outlive_the_session(
     client: FlaskClient, register: Register, sql: Sql
 ) -> None:
     pair = register()
-    sql("UPDATE sessions SET expires_at = now() + interval '100 seconds'")
+    sql("UPDATE auth_sessions SET expires_at = now() + interval '100 seconds'")
 
     body = refreshed(client, pair)
 
@@ -301,7 +303,7 @@ def test_refresh_lets_neither_token_outlive_the_session(
     assert 95 <= body["expires_in"] <= 100
     assert 95 <= body["refresh_expires_in"] <= 100
     assert claims["exp"] - claims["iat"] == body["expires_in"]
-    assert sql("SELECT valid_until = expires_at FROM sessions") == [(True,)]
+    assert sql("SELECT valid_until = expires_at FROM auth_sessions") == [(True,)]
 
 
 def test_refresh_just_before_its_time_is_over_succeeds(
@@ -507,7 +509,7 @@ def test_replaced_token_of_an_expired_session_is_401(
 ) -> None:
     pair = register()
     refreshed(client, pair)
-    sql("UPDATE sessions SET valid_until = now() - interval '1 ms'")
+    sql("UPDATE auth_sessions SET valid_until = now() - interval '1 ms'")
 
     assert refusal(refresh(client, pair["refresh_token"])) == REFRESH_INVALID
 
@@ -542,7 +544,7 @@ def test_replay_of_an_old_token_ends_the_session_for_everybody(
     assert not is_live(client, first)
     assert not is_live(client, newest)
     assert is_live(client, other)
-    assert sql("SELECT id FROM sessions") == [(sid(other),)]
+    assert sql("SELECT id FROM auth_sessions") == [(sid(other),)]
 
 
 def test_replay_is_logged_with_ids_but_no_secret(
@@ -574,7 +576,7 @@ def test_logout_ends_the_session_of_the_token(client: FlaskClient, register: Reg
     assert not is_live(client, pair)
     assert refusal(refresh(client, pair["refresh_token"])) == REFRESH_INVALID
     assert is_live(client, other)
-    assert sql("SELECT id FROM sessions") == [(sid(other),)]
+    assert sql("SELECT id FROM auth_sessions") == [(sid(other),)]
 
 
 def test_logout_again_is_204(client: FlaskClient, register: Register) -> None:
@@ -698,10 +700,13 @@ def delete(client: FlaskClient, token: str, session_id: object = None) -> TestRe
 
 def test_list_describes_the_session(client: FlaskClient, register: Register, sql: Sql) -> None:
     register()
-    sql("DELETE FROM sessions")
+    sql("DELETE FROM auth_sessions")
     pair = log_in(client, headers={"User-Agent": "Firefox"}, environ_base={"REMOTE_ADDR": "198.51.100.7"})
-    sql("UPDATE sessions SET created_at = '2026-01-02 03:04:05.678901Z', last_used_at = '2026-01-03 00:00Z'")
-    sql("UPDATE sessions SET expires_at = '2126-02-01 02:00:00+02', valid_until = '2126-01-01 00:00Z'")
+    sql(
+        "UPDATE auth_sessions"
+        " SET created_at = '2026-01-02 03:04:05.678901Z', last_used_at = '2026-01-03 00:00Z'"
+    )
+    sql("UPDATE auth_sessions SET expires_at = '2126-02-01 02:00:00+02', valid_until = '2126-01-01 00:00Z'")
 
     assert listed(client, pair["token"]) == [
         {
@@ -731,7 +736,7 @@ def test_list_is_newest_first_and_marks_the_current_one(client: FlaskClient, reg
 
 def test_list_follows_the_time_of_opening(client: FlaskClient, register: Register, sql: Sql) -> None:
     pairs = [register(), log_in(client)]
-    sql("UPDATE sessions SET created_at = created_at - interval '1 day' WHERE id = %s", sid(pairs[1]))
+    sql("UPDATE auth_sessions SET created_at = created_at - interval '1 day' WHERE id = %s", sid(pairs[1]))
 
     found = listed(client, pairs[0]["token"])
 
@@ -742,9 +747,9 @@ def test_list_leaves_out_others_and_what_is_over(client: FlaskClient, register: 
     register(**BOB)
     register()
     pair = log_in(client)
-    sql("UPDATE sessions SET valid_until = now() - interval '1 ms' WHERE id <> %s", sid(pair))
+    sql("UPDATE auth_sessions SET valid_until = now() - interval '1 ms' WHERE id <> %s", sid(pair))
     log_in(client)
-    sql("UPDATE sessions SET valid_until = now() + interval '1 day' WHERE user_id = 1")
+    sql("UPDATE auth_sessions SET valid_until = now() + interval '1 day' WHERE user_id = 1")
 
     found = listed(client, pair["token"])
 
@@ -763,7 +768,7 @@ def test_list_with_a_token_of_an_earlier_version_may_be_empty(
     client: FlaskClient, register: Register, sql: Sql
 ) -> None:
     user_id = register()["userId"]
-    sql("DELETE FROM sessions")
+    sql("DELETE FROM auth_sessions")
 
     assert listed(client, without_session(user_id)) == []
 
@@ -845,7 +850,7 @@ def test_delete_of_sessions_leaves_only_the_current_one(
     assert [(answer.status_code, answer.data) for answer in answers] == [(204, b"")] * 2
     assert not any(is_live(client, pair) for pair in others)
     assert {refusal(refresh(client, pair["refresh_token"])) for pair in others} == {REFRESH_INVALID}
-    assert sql("SELECT id FROM sessions ORDER BY id") == [(sid(bob),), (sid(current),)]
+    assert sql("SELECT id FROM auth_sessions ORDER BY id") == [(sid(bob),), (sid(current),)]
     assert refresh(client, current["refresh_token"]).status_code == 200
 
 
@@ -900,8 +905,10 @@ def test_call_without_a_valid_token_is_401(
 @pytest.mark.parametrize(
     "over",
     [
-        pytest.param("DELETE FROM sessions WHERE id = 1", id="ended"),
-        pytest.param("UPDATE sessions SET valid_until = now() - interval '1 ms' WHERE id = 1", id="expired"),
+        pytest.param("DELETE FROM auth_sessions WHERE id = 1", id="ended"),
+        pytest.param(
+            "UPDATE auth_sessions SET valid_until = now() - interval '1 ms' WHERE id = 1", id="expired"
+        ),
     ],
 )
 def test_call_after_the_end_of_the_session_is_401(
@@ -923,7 +930,7 @@ def test_token_of_an_earlier_version_is_valid_until_it_expires(
     client: FlaskClient, register: Register, sql: Sql, method: str, path: str
 ) -> None:
     user_id = register()["userId"]
-    sql("DELETE FROM sessions")
+    sql("DELETE FROM auth_sessions")
 
     answer = client.open(path, method=method, headers=bearer(without_session(user_id)))
     late = client.open(path, method=method, headers=bearer(without_session(user_id, exp=1)))
@@ -960,8 +967,9 @@ def fill(sql: Sql, *, live: int, over: int) -> None:
     """Give user 1 many sessions."""
     for count, label, ends in ((live, "live", "1 second"), (over, "over", "-1 second")):
         sql(
-            "INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
-            " expires_at, ip, user_agent) SELECT 1, sha256((%s || n)::bytea), ''::bytea, now(), now(),"
+            "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at,"
+            " valid_until, expires_at, ip, user_agent)"
+            " SELECT 1, sha256((%s || n)::bytea), ''::bytea, now(), now(),"
             " now() + n * %s::interval + interval '30 s' * sign(%s), now() + interval '1 day', '', %s"
             " FROM generate_series(1, %s) AS n",
             label,
@@ -973,12 +981,12 @@ def fill(sql: Sql, *, live: int, over: int) -> None:
 
 
 def count_by_agent(sql: Sql) -> dict[str, int]:
-    return dict(sql("SELECT user_agent, count(*)::int FROM sessions GROUP BY 1"))
+    return dict(sql("SELECT user_agent, count(*)::int FROM auth_sessions GROUP BY 1"))
 
 
 def test_purge_removes_only_what_is_over(register: Register, sql: Sql, purge: Callable[..., int]) -> None:
     register()
-    sql("DELETE FROM sessions")
+    sql("DELETE FROM auth_sessions")
     fill(sql, live=20, over=30)
 
     removed = purge()
@@ -991,7 +999,7 @@ def test_purge_leaves_a_session_in_its_last_second(
     register: Register, sql: Sql, purge: Callable[..., int]
 ) -> None:
     register()
-    sql("UPDATE sessions SET last_used_at = '2020-01-01', valid_until = now() + interval '1 second'")
+    sql("UPDATE auth_sessions SET last_used_at = '2020-01-01', valid_until = now() + interval '1 second'")
 
     assert purge() == 0
 
@@ -1001,7 +1009,7 @@ def test_purge_removes_no_more_than_asked_and_the_oldest_first(
 ) -> None:
     register()
     fill(sql, live=0, over=30)
-    ends = "SELECT valid_until FROM sessions WHERE user_agent = 'over' ORDER BY 1 DESC"
+    ends = "SELECT valid_until FROM auth_sessions WHERE user_agent = 'over' ORDER BY 1 DESC"
     newest = sql(ends)[:20]
 
     removed = purge(at_most=10)
@@ -1016,7 +1024,7 @@ def locked(settings: Settings, condition: str) -> Iterator[None]:
     holder = psycopg2.connect(settings.db_url)
     try:
         with holder.cursor() as cur:
-            cur.execute(f"SELECT id FROM sessions WHERE {condition} FOR UPDATE")
+            cur.execute(f"SELECT id FROM auth_sessions WHERE {condition} FOR UPDATE")
         yield
         holder.rollback()  # which waits for the server, as closing does not
     finally:
@@ -1027,7 +1035,7 @@ def test_purge_passes_over_what_is_locked(
     register: Register, settings: Settings, sql: Sql, purge: Callable[..., int]
 ) -> None:
     register()
-    sql("DELETE FROM sessions")
+    sql("DELETE FROM auth_sessions")
     fill(sql, live=0, over=30)
     begun = time.monotonic()
 
@@ -1067,7 +1075,7 @@ def test_purge_blocks_no_refresh_and_no_login(
 def test_purge_command_removes_everything_that_is_over(app: Flask, register: Register, sql: Sql) -> None:
     register()
     fill(sql, live=20, over=2500)
-    sql("UPDATE sessions SET user_agent = 'live' WHERE user_agent LIKE 'Werkzeug%%'")
+    sql("UPDATE auth_sessions SET user_agent = 'live' WHERE user_agent LIKE 'Werkzeug%%'")
 
     done = app.test_cli_runner().invoke(args=["purge"])
 
@@ -1136,7 +1144,7 @@ def test_purge_beside_logins_keeps_up_with_them() -> None:
 
 def values_of(sql: Sql) -> list[bytes]:
     """Return every value of both tables as bytes."""
-    rows = sql("SELECT to_jsonb(users) FROM users") + sql("SELECT to_jsonb(sessions) FROM sessions")
+    rows = sql("SELECT to_jsonb(users) FROM users") + sql("SELECT to_jsonb(auth_sessions) FROM auth_sessions")
     texts = [str(value) for (row,) in rows for value in row.values()]
     return [bytes.fromhex(text[2:]) if text.startswith("\\x") else text.encode() for text in texts if text]
 
@@ -1194,7 +1202,7 @@ def test_nothing_in_a_dump_is_taken_for_a_refresh_token(
 
 
 def test_hashes_of_a_dump_are_those_of_fast_but_random_secrets(pairs: list[dict[str, Any]], sql: Sql) -> None:
-    lengths = sql("SELECT DISTINCT length(handle_hash), length(token_hash) FROM sessions")
+    lengths = sql("SELECT DISTINCT length(handle_hash), length(token_hash) FROM auth_sessions")
 
     assert lengths == [(32, 32)]
     assert len({base64.urlsafe_b64decode(pair["refresh_token"])[16:] for pair in pairs}) == 4
@@ -1311,16 +1319,16 @@ def fill_up(url: str, *, user_count: int, rows: int) -> None:
     keys = run_sql(
         url,
         "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE conrelid = 'sessions'::regclass AND contype IN ('p', 'u', 'f')",
+        " WHERE conrelid = 'auth_sessions'::regclass AND contype IN ('p', 'u', 'f')",
     )
     for name, _ in keys:
-        run_sql(url, f"ALTER TABLE sessions DROP CONSTRAINT {name}")
-    indexes = run_sql(url, "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'sessions'")
+        run_sql(url, f"ALTER TABLE auth_sessions DROP CONSTRAINT {name}")
+    indexes = run_sql(url, "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'auth_sessions'")
     for name, _ in indexes:
         run_sql(url, f"DROP INDEX {name}")
     run_sql(
         url,
-        "INSERT INTO sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+        "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
         " expires_at, ip, user_agent) SELECT 2 + n %% %s, sha256(('h' || n)::bytea), sha256('t'::bytea),"
         " now(), now(), now() + interval '1 day' + n * interval '1 second', now() + interval '30 days',"
         " '203.0.113.9', 'Firefox' FROM generate_series(1, %s) AS n",
@@ -1328,7 +1336,7 @@ def fill_up(url: str, *, user_count: int, rows: int) -> None:
         rows,
     )
     for name, definition in keys:
-        run_sql(url, f"ALTER TABLE sessions ADD CONSTRAINT {name} {definition}")
+        run_sql(url, f"ALTER TABLE auth_sessions ADD CONSTRAINT {name} {definition}")
     for _, definition in indexes:
         run_sql(url, definition)
     run_sql(url, "VACUUM ANALYZE")
@@ -1390,7 +1398,7 @@ def test_million_sessions_are_read_by_index(many: Recorded, what: str) -> None:
     statements, _ = recorded_call(many, what)
 
     nodes = plan_of(many.url, statements)
-    read = {node["Node Type"] for node in nodes if node.get("Relation Name") in ("users", "sessions")}
+    read = {node["Node Type"] for node in nodes if node.get("Relation Name") in ("users", "auth_sessions")}
     assert read & {"Index Scan", "Bitmap Heap Scan"}
     assert read <= {"Index Scan", "Index Only Scan", "Bitmap Heap Scan", "ModifyTable"}
     assert max(node["Plan Rows"] for node in nodes) < 1000
@@ -1414,7 +1422,7 @@ def test_million_sessions_do_not_change_the_cost(many: Recorded, few: Recorded, 
     for service in (many, few):
         [statements[service.url]], session_id = recorded_call(service, what)
         # The statement of a refresh is to find its token again.
-        again = "UPDATE sessions SET token_hash = COALESCE(previous_hash, token_hash) WHERE id = %s"
+        again = "UPDATE auth_sessions SET token_hash = COALESCE(previous_hash, token_hash) WHERE id = %s"
         run_sql(service.url, again, session_id)
 
     with closing(psycopg2.connect(many.url)) as one, closing(psycopg2.connect(few.url)) as another:
