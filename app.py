@@ -22,10 +22,9 @@ import docs
 import health
 import logs
 from auth import errors
-from auth.guards import MAX_BODY_BYTES
 from auth.passwords import Passwords
 from bulkhead import SharedPlaces
-from config import HASH_SLOT_DESCRIPTOR, Settings, read_environment
+from config import HASH_SLOT_DESCRIPTOR, MAX_BODY_BYTES, Settings, read_environment
 from db import Database
 from pool import DatabaseUnavailable
 

@@ -5,7 +5,6 @@ import os
 import resource
 import sys
 import tempfile
-from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
@@ -32,10 +31,16 @@ workers = settings.gunicorn_workers
 threads_that_wait = settings.hash_slots + settings.hash_queue + settings.db_pool_size + db.WAITING
 threads = settings.gunicorn_threads or threads_that_wait + 16
 
-# Slow clients cost a connection each, and no thread; the usual limit of 1024 files would end a worker.
-worker_connections = 2000
-_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, 2 * worker_connections), most_files))
+# A slow client costs a connection, and no thread; the usual limit is 1024 files. Some are left for
+# PostgreSQL, the log and what a module opens.
+most_connections = 2000
+files_for_others = 64 + settings.db_pool_size
+soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+wanted_limit = most_connections + files_for_others
+if soft_limit < wanted_limit:
+    soft_limit = wanted_limit if hard_limit == resource.RLIM_INFINITY else min(wanted_limit, hard_limit)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft_limit, hard_limit))
+worker_connections = max(16, min(most_connections, soft_limit - files_for_others))
 
 timeout = 30
 graceful_timeout = 20
@@ -51,12 +56,6 @@ class JsonLogger(Logger):
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
         logs.configure(settings.log_level)
-
-    def warning(self, msg: object, *args: object, **kwargs: Any) -> None:
-        text = str(msg)
-        if text.startswith("Invalid request"):
-            text = text.partition(": ")[0]  # the rest quotes the request, which may hold a token
-        super().warning(text, *args, **kwargs)
 
 
 logger_class = JsonLogger
@@ -74,3 +73,11 @@ def on_starting(_server: Arbiter) -> None:
         log.warning("GUNICORN_THREADS should be above %d, or a storm may stop /health", threads_that_wait)
     if settings.debug:
         log.warning("FLASK_DEBUG only means LOG_LEVEL=DEBUG here: no debugger under gunicorn")
+
+
+def post_worker_init(_worker: BufferingWorker) -> None:
+    logs.start_writer()
+
+
+def worker_exit(_server: Arbiter, _worker: BufferingWorker) -> None:
+    logs.end_writer()

@@ -3,17 +3,17 @@
 import json
 import logging
 import logging.config
-import os
 import re
 import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from flask import has_request_context, request
+
+from line_writer import LineWriter, write_now
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -77,10 +77,23 @@ class StdoutHandler(logging.Handler):
         write(self.format(record))
 
 
-def write(line: str) -> None:
-    """Write a line to stdout in one piece, so that those of other threads and processes do not cut it."""
-    with suppress(OSError):  # nobody reads the log any more; the service goes on
-        os.write(1, f"{line}\n".encode())
+write = write_now
+_writer: LineWriter | None = None
+
+
+def start_writer() -> None:
+    """From now on write in a thread: a request must not wait for who reads stdout."""
+    global write, _writer
+    _writer = LineWriter(lambda count: logging.getLogger("logs").warning("log_lines_dropped count=%d", count))
+    write = _writer.write
+
+
+def end_writer() -> None:
+    """Write what is left, and again at once from now on."""
+    global write
+    write = write_now
+    if _writer:
+        _writer.end()
 
 
 class RequestLog:

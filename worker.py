@@ -1,143 +1,213 @@
-"""The gunicorn worker: gthread, but a request reaches a thread only when all of it is here.
+"""The gunicorn worker: a thread gets a request only when all of it is here, and waits for no client.
 
-gthread hands a connection to a thread at its first byte, or before; as many silent or slow clients as
-there are threads then stop everybody. Here the worker's main loop collects the bytes of every request,
-as a buffering proxy would, so threads never wait for a client.
+gunicorn's gthread hands a connection to a thread at its first byte; as many silent or slow clients as there
+are threads then stop everybody. Here the main loop takes in every request, and sends the rest of an answer
+that a client does not take at once, as a buffering proxy would.
 """
 
+import os
 import socket
-import struct
+import threading
 import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
-from itertools import takewhile
-from selectors import EVENT_READ
-from typing import Any
+from http import HTTPStatus
+from queue import SimpleQueue
+from selectors import EVENT_READ, DefaultSelector
+from typing import Any, Protocol, runtime_checkable
 
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.base import Worker
 
-from incoming import Incoming
+import wsgi
+from connection import Connection
+from incoming import Request
 
-REQUEST_SECONDS = 10.0  # from the first look at a connection to the last byte of the request
-LINGER_SECONDS = 2.0  # for a client to read the last answer and close
-SEND_SECONDS = 5  # for a client to take a piece of its answer
-READ_BYTES = 64 * 1024
+BUFFER_BYTES = 32 * 1024 * 1024  # of requests that are not answered yet, of all connections together
+TURN_SECONDS = 1.0
 
 
-class BufferingWorker(ThreadWorker):
-    """A ThreadWorker whose connections wait for a whole request, and for their end, in the main loop."""
+class BufferingWorker(Worker):
+    """One main loop, which alone reads sockets, and up to `threads` threads, which run the application."""
 
     def init_process(self) -> None:
-        # Both are in order of their deadlines, because each adds the same time to now.
-        self._reading: dict[TConn, tuple[float, Incoming]] = {}
-        self._lingering: dict[socket.socket, float] = {}
+        self.poller = DefaultSelector()
+        self.connections: set[Connection] = set()
+        self._addresses: dict[socket.socket, Any] = {}
+        self._accepts = False
+        self._jobs: SimpleQueue[tuple[Connection, Request]] = SimpleQueue()
+        self._calls: deque[tuple[Connection, Callable[[], None]]] = deque()
+        self._answered: deque[int] = deque()  # what threads tell of the requests they have done: their bytes
+        self._threads = self._running = self._held_bytes = 0
+        self._next_second = 0.0
         super().init_process()
 
-    def accept(self, listener: socket.socket) -> None:
-        """Accept a connection whose end does not block the main loop, nor its client a thread for long."""
-        with suppress(BlockingIOError, ConnectionAbortedError):
-            sock, address = listener.accept()
-            self.nr_conns += 1
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SEND_SECONDS, 0))
-            self.enqueue_req(_Conn(self, sock, address, listener.getsockname()))
+    def run(self) -> None:
+        """Serve until told to stop, then for as long as requests are under way."""
+        self.poller.register(self.PIPE[0], EVENT_READ)  # where signals and threads wake the main loop
+        sockets: list[Any] = self.sockets
+        self._addresses = {listener.sock: listener.getsockname() for listener in sockets}
+        for listener in self._addresses:
+            listener.setblocking(False)
+        self._set_accepting(True)
+        while self.alive:
+            self._turn()
+        self._stop_listening()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while self.connections and time.monotonic() < deadline:
+            self._turn()
 
-    def enqueue_req(self, conn: TConn) -> None:
-        """Hand `conn` to a thread if its next request is complete, else wait for the rest."""
-        self._reading[conn] = (time.monotonic() + REQUEST_SECONDS, Incoming())
-        conn.sock.setblocking(False)
-        self.poller.register(conn.sock, EVENT_READ, partial(self._read, conn))
-        parser: Any = conn.parser
-        left_over = parser.unreader.take_buffered() if parser else b""
-        if not left_over or not self._take(conn, left_over):
-            self._read(conn)
+    def _turn(self) -> None:
+        for key, _ in self.poller.select(TURN_SECONDS):
+            if isinstance(key.data, Connection):
+                self._guarded(key.data, key.data.on_event)
+            elif key.data:
+                self._accept(key.data)
+            else:
+                os.read(self.PIPE[0], 4096)
+        for _ in range(len(self._calls)):
+            self._guarded(*self._calls.popleft())
+        if time.monotonic() >= self._next_second:
+            self._every_second(time.monotonic())
 
-    def murder_pending(self) -> None:
-        """Close what has taken too long; at shutdown also what has not begun."""
-        super().murder_pending()
-        now = time.monotonic()
-        # Up to the first that has time left: this runs with every event, beside thousands of slow clients.
-        overdue = [conn for conn, _ in takewhile(lambda item: now >= item[1][0], self._reading.items())]
-        if not self.alive:
-            overdue = [conn for conn, (at, it) in self._reading.items() if now >= at or not it.received]
-        for conn in overdue:
-            self._give_up(conn)
-        for sock, _ in list(takewhile(lambda item: now >= item[1], self._lingering.items())):
-            self._end(sock)
-
-    def _read(self, conn: TConn, _sock: object = None) -> None:
+    def _guarded(self, conn: Connection, step: Callable[[], None]) -> None:
+        """Let whatever happens to a connection end that connection only."""
         try:
-            data = conn.sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            self._take(conn, data)
-        else:
-            self._give_up(conn)
+            step()
+        except OSError:  # the client is gone
+            conn.close()
+        except Exception:
+            self.log.exception("connection_failed")
+            conn.close()
 
-    def _take(self, conn: TConn, data: bytes) -> bool:
-        """Add what came to the request of `conn`; return whether that went to a thread."""
-        incoming = self._reading[conn][1]
-        if incoming.add(data):
-            self._forget(conn)
-            conn.init()
-            parser: Any = conn.parser
-            parser.unreader.unread(bytes(incoming.received))
-            super().enqueue_req(conn)
-            return True
-        if incoming.wants_continue:
-            incoming.wants_continue = False
-            with suppress(OSError):
-                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return False
+    def _every_second(self, now: float) -> None:
+        self._next_second = now + TURN_SECONDS
+        self.notify()
+        if self.ppid != os.getppid():
+            self.alive = False
+        for conn in list(self.connections):
+            if conn.is_overdue(now):
+                self._guarded(conn, conn.close)
+        self._set_accepting(self.alive)
 
-    def _give_up(self, conn: TConn) -> None:
-        self._forget(conn)
-        self.nr_conns -= 1
-        conn.close()
+    # Accepting
 
-    def _forget(self, conn: TConn) -> None:
-        del self._reading[conn]
-        self.poller.unregister(conn.sock)
-
-    def linger(self, sock: socket.socket) -> None:
-        """Close `sock` when the client has read its answer, or LINGER_SECONDS later (RFC 9112, 9.6)."""
+    def _accept(self, listener: socket.socket) -> bool:
+        """Accept a connection; return whether there was one."""
         try:
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
+            sock, client = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False
+        except OSError as exc:
+            self.log.warning("accepting_paused: %s; raise the limit of open files (ulimit -n)", exc)
+            self._set_accepting(False)
+            return False
+        try:
+            self.connections.add(Connection(self, sock, client, self._addresses[listener]))
+        except OSError:  # it cannot be watched
             sock.close()
-            return
-        sock.setblocking(False)
-        self._lingering[sock] = time.monotonic() + LINGER_SECONDS
-        self.poller.register(sock, EVENT_READ, self._drain)
+        if len(self.connections) > self.cfg.worker_connections:
+            self._make_room()
+        return True
 
-    def _drain(self, sock: socket.socket) -> None:
-        try:
-            ended = not sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            ended = True
-        if ended:
-            self._end(sock)
-
-    def _end(self, sock: socket.socket) -> None:
-        del self._lingering[sock]
-        self.poller.unregister(sock)
-        sock.close()
-
-
-class _Conn(TConn):
-    """A connection whose graceful close does not keep the main loop waiting, as gunicorn's own does."""
-
-    def __init__(self, worker: BufferingWorker, sock: socket.socket, client: Any, server: Any) -> None:
-        super().__init__(worker.cfg, sock, client, server)
-        self._worker = worker
-
-    def close(self, graceful: bool = False) -> None:
-        if graceful and self._worker.alive:
-            self._worker.linger(self.sock)
+    def _make_room(self) -> None:
+        """Close what has waited for its client the longest; accept no more while there is nothing."""
+        waiting = [conn for conn in self.connections if conn.can_be_closed()]
+        if waiting:
+            min(waiting, key=lambda conn: conn.since).close()
         else:
-            super().close(graceful)
+            self._set_accepting(False)
+
+    def _set_accepting(self, accepts: bool) -> None:
+        if accepts == self._accepts:
+            return
+        self._accepts = accepts
+        for listener in self._addresses:
+            if accepts:
+                self.poller.register(listener, EVENT_READ, listener)
+            else:
+                self.poller.unregister(listener)
+
+    def _stop_listening(self) -> None:
+        """Accept who is in the queue already, and refuse everybody else.
+
+        gunicorn listens to the very end. Who connects meanwhile waits for a worker that serves no more, and
+        is then reset; a proxy that is refused tries another replica, with a POST as well.
+        """
+        self._set_accepting(False)
+        for listener in self._addresses:
+            while self._accept(listener):
+                pass
+            listener.close()
+
+    # Answering
+
+    def submit(self, conn: Connection, request: Request) -> None:
+        """Have a thread answer a request."""
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        self._running += 1
+        self._held_bytes += len(request.body)
+        self._count_answered()
+        if self._threads < min(self._running, self.cfg.threads):
+            self._threads += 1
+            threading.Thread(target=self._answer_requests, daemon=True).start()
+        self._jobs.put((conn, request))
+
+    def _count_answered(self) -> None:
+        for _ in range(len(self._answered)):
+            self._held_bytes -= self._answered.popleft()
+            self._running -= 1
+
+    def count(self, conn: Connection, incomplete_bytes: int) -> None:
+        """Count what is here of a request whose rest is not."""
+        self._held_bytes += incomplete_bytes - conn.counted_bytes
+        conn.counted_bytes = incomplete_bytes
+
+    def has_no_room(self) -> bool:
+        """Return whether the requests that are not answered yet fill the buffer of this worker."""
+        self._count_answered()
+        return self._held_bytes > BUFFER_BYTES
+
+    def call(self, conn: Connection, step: Callable[[], None]) -> None:
+        """Have the main loop do something for a connection; called by threads."""
+        self._calls.append((conn, step))
+        with suppress(BlockingIOError):  # the pipe is full, so the main loop will wake anyway
+            os.write(self.PIPE[1], b".")
+
+    def _answer_requests(self) -> None:
+        while True:
+            conn, request = self._jobs.get()
+            try:
+                self._answer(conn, request)
+            except OSError:  # the client is gone
+                self.call(conn, conn.close)
+            except Exception:
+                self.log.exception("answer_failed")
+                self.call(conn, conn.close)
+            self._answered.append(len(request.body))
+            del conn, request  # which would be kept until the next comes
+
+    def _answer(self, conn: Connection, request: Request) -> None:
+        keep_alive = request.keep_alive and self.alive and not conn.half_closed
+        answer = wsgi.Answer()
+        body: Iterable[bytes] = ()
+        application: Any = self.wsgi
+        environ = wsgi.environ(request, client=conn.client, server=conn.server)
+        try:
+            body = application(environ, answer.start)
+            whole = answer.to_bytes(body, method=request.method, keep_alive=keep_alive)
+        except Exception:
+            self.log.exception("application_failed")
+            whole, keep_alive = wsgi.refusal(HTTPStatus.INTERNAL_SERVER_ERROR), False
+        try:
+            conn.answer(whole, keep_alive=keep_alive)
+        finally:
+            if isinstance(body, _Closable):
+                body.close()
+
+
+@runtime_checkable
+class _Closable(Protocol):
+    def close(self) -> None: ...

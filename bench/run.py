@@ -71,7 +71,7 @@ class Bench:
         self.bare = stack.enter_context(
             service.running(
                 folder / "bare.log",
-                application="bare_app:app",
+                *("bare_app:app", "--worker-class", "gthread"),
                 path="/me",
                 **environ,
             )

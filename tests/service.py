@@ -55,17 +55,21 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    log: Path, *, application: str = "", path: str = "/health/live", **environ: str
+    log: Path,
+    *arguments: str,
+    path: str = "/health/live",
+    before: str = "",
+    **environ: str,
 ) -> Iterator[Service]:
     """Serve with `environ` (and ENVIRON, nothing else) until the block ends.
 
-    From a copy of the code, because gunicorn reads the .env beside it. application: another than the
-    service's, which answers on `path`.
+    From a copy of the code, because gunicorn reads the .env beside it. arguments: gunicorn's, such as the
+    name of another application, which answers on `path`. before: a command of the shell.
     """
     code = copy_code(log.with_name(f"{log.name}-code"))
     port = free_port()
     variables = ENVIRON | {"PORT": str(port), "GUNICORN_WORKERS": "2"} | environ
-    command = [sys.executable, "-m", "gunicorn", *filter(None, [application])]
+    command = ["sh", "-c", f'{before}\nexec "$@"', "sh", sys.executable, "-m", "gunicorn", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=code, env=variables, stdout=output, stderr=output)
     service = Service(f"http://127.0.0.1:{port}", port, process, log)

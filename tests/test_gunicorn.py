@@ -230,14 +230,16 @@ def test_health_that_many_ask_for_is_not_called_ill(running: service.Service) ->
         pytest.param(b"GET /health HTTP/1.1\r\nAuthorization Bearer hunter2\r\n\r\n", id="header"),
     ],
 )
-def test_request_that_gunicorn_refuses_is_logged_without_its_text(
+def test_request_that_the_worker_refuses_is_logged_without_its_text(
     running: service.Service, request_bytes: bytes
 ) -> None:
     with connect(running) as sock:
         sock.sendall(request_bytes)
-        assert read_all(sock).startswith(b"HTTP/1.1 400")
+        head, _, body = read_all(sock).partition(b"\r\n\r\n")
 
-    assert "Invalid request" in running.log.read_text()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body) == {"error": "The request could not be understood.", "code": "bad_request"}
+    assert "request_refused status=400 remote_addr=127.0.0.1" in running.log.read_text()
     assert "hunter2" not in running.log.read_text()
 
 

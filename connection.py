@@ -1,0 +1,179 @@
+"""One client's connection: it takes in requests, has them answered one after another, and ends.
+
+All of this runs in the worker's main loop, but for `answer`, which the thread calls that made the answer.
+"""
+
+import socket
+import time
+from contextlib import suppress
+from enum import Enum
+from http import HTTPStatus
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import TYPE_CHECKING, Any
+
+import wsgi
+from incoming import Incoming
+
+if TYPE_CHECKING:
+    from worker import BufferingWorker
+
+READ_BYTES = 16 * 1024
+STOP_SECONDS = 2.0  # for the first byte of a request, when the worker stops
+
+
+class State(Enum):
+    """What a connection waits for."""
+
+    NEW = "the first request"
+    IDLE = "the next request"
+    READING = "the rest of a request"
+    BUSY = "a thread, which makes the answer"
+    SENDING = "the client to take its answer"
+    LINGERING = "the client to close; closing first could cost it the answer (RFC 9112 section 9.6)"
+
+
+# Nobody can renew these, whatever they send. IDLE is KEEPALIVE_SECONDS, BUSY ends by itself.
+SECONDS = {State.NEW: 10.0, State.READING: 10.0, State.SENDING: 10.0, State.LINGERING: 2.0}
+
+
+class Connection:
+    """A connection that the worker has accepted."""
+
+    def __init__(self, worker: "BufferingWorker", sock: socket.socket, client: Any, server: Any) -> None:
+        self.client, self.server = client, server
+        self.since = time.monotonic()
+        self.state = State.NEW
+        self.half_closed = False
+        self.counted_bytes = 0  # by the worker, of a request whose rest is not here
+        self._worker = worker
+        self._sock = sock
+        self._incoming = Incoming()
+        self._unsent = b""
+        self._keep_alive = True
+        sock.setblocking(False)
+        worker.poller.register(sock, EVENT_READ, self)
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether the connection has waited for as long as it may."""
+        waits_for_first_byte = self.state in (State.NEW, State.IDLE)
+        if waits_for_first_byte and not self._worker.alive:
+            return now - self.since >= STOP_SECONDS
+        return (
+            now - self.since >= SECONDS.get(self.state, self._worker.cfg.keepalive) and self.can_be_closed()
+        )
+
+    def can_be_closed(self) -> bool:
+        """Return whether nobody works for the client just now."""
+        return self.state is not State.BUSY
+
+    def on_event(self) -> None:
+        """Go on: the socket can be read, or written while there is something to send."""
+        if self.state is State.SENDING:
+            self._send_rest()
+            return
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._on_end()
+        elif self.state is not State.LINGERING:
+            self._incoming.feed(data)
+            self._worker.count(self, self._incoming.incomplete_bytes())
+            self.go_on()
+
+    def _on_end(self) -> None:
+        """The client sends no more; it may still read its answer."""
+        self.half_closed = True
+        if self.can_be_closed():
+            self.close()
+        else:
+            self._worker.poller.unregister(self._sock)
+
+    def go_on(self) -> None:
+        """Have the next complete request answered, unless one is being answered."""
+        if self.state is State.BUSY:
+            return
+        incoming = self._incoming
+        if incoming.requests:
+            self._enter(State.BUSY)
+            self._worker.submit(self, incoming.requests.popleft())
+        elif incoming.refusal:
+            self._refuse(incoming.refusal)
+        elif self.half_closed:
+            self.close()
+        elif incoming.incomplete_bytes():
+            self._wait_for_rest()
+
+    def _wait_for_rest(self) -> None:
+        if self.state is not State.READING:
+            self._enter(State.READING)
+        if self._worker.has_no_room():
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+        elif self._incoming.wants_continue:
+            self._incoming.wants_continue = False
+            self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self._worker.log.warning("request_refused status=%d remote_addr=%s", status, self.client[0])
+        self._worker.count(self, 0)
+        answer = wsgi.refusal(status)
+        self._finish(answer[self._send(answer) :], keep_alive=False)
+
+    def answer(self, answer: bytes, *, keep_alive: bool) -> None:
+        """Send an answer; the thread that made it calls this.
+
+        Usually that is all, and the main loop need not be told: it reads on while a thread works.
+        """
+        sent = self._send(answer)
+        if sent < len(answer) or not keep_alive:
+            self._worker.call(self, lambda: self._finish(answer[sent:], keep_alive=keep_alive))
+            return
+        self._enter(State.IDLE)
+        # Only now: what comes after this look meets a connection that is idle.
+        incoming = self._incoming
+        if self.half_closed or incoming.requests or incoming.refusal or incoming.incomplete_bytes():
+            self._worker.call(self, self.go_on)
+
+    def _send(self, data: bytes) -> int:
+        """Send what fits into the socket's buffer; return how much."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    def _finish(self, unsent: bytes, *, keep_alive: bool) -> None:
+        self._unsent, self._keep_alive = unsent, keep_alive
+        if unsent:
+            self._enter(State.SENDING)
+            if self.half_closed:  # nothing is watched any more
+                self._worker.poller.register(self._sock, EVENT_WRITE, self)
+            else:
+                self._worker.poller.modify(self._sock, EVENT_WRITE, self)
+        elif self.half_closed:
+            self.close()
+        elif keep_alive:
+            self._enter(State.IDLE)
+            self.go_on()
+        else:
+            self._sock.shutdown(socket.SHUT_WR)
+            self._enter(State.LINGERING)
+
+    def _send_rest(self) -> None:
+        self._unsent = self._unsent[self._send(self._unsent) :]
+        if not self._unsent:
+            self._worker.poller.modify(self._sock, EVENT_READ, self)
+            self._finish(b"", keep_alive=self._keep_alive)
+
+    def _enter(self, state: State) -> None:
+        self.since = time.monotonic()
+        self.state = state
+
+    def close(self) -> None:
+        """Close at once; also again."""
+        if self in self._worker.connections:
+            self._worker.connections.remove(self)
+            self._worker.count(self, 0)
+            with suppress(KeyError):
+                self._worker.poller.unregister(self._sock)
+            self._sock.close()

@@ -1,0 +1,214 @@
+"""A connection on its own: what it does with an answer that the client does not take, and for how long."""
+
+import socket
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from connection import SECONDS, STOP_SECONDS, Connection, State
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LONG = b"a" * 2_000_000
+KEEPALIVE = 75.0
+
+
+class FakeWorker:
+    """The parts of a worker that a connection uses; it keeps the requests that it is given."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.full = False
+        self.cfg = SimpleNamespace(keepalive=KEEPALIVE)
+        self.log = SimpleNamespace(warning=lambda *_: None)
+        self.poller = DefaultSelector()
+        self.connections: set[Connection] = set()
+        self.submitted: list[Any] = []
+        self.held = 0
+
+    def submit(self, _conn: Connection, request: object) -> None:
+        self.submitted.append(request)
+
+    def count(self, conn: Connection, incomplete_bytes: int) -> None:
+        self.held += incomplete_bytes - conn.counted_bytes
+        conn.counted_bytes = incomplete_bytes
+
+    def has_no_room(self) -> bool:
+        return self.full
+
+    def call(self, _conn: Connection, step: Callable[[], None]) -> None:
+        step()
+
+    def turn(self) -> None:
+        for key, _ in self.poller.select(0):
+            key.data.on_event()
+
+
+@pytest.fixture
+def worker() -> FakeWorker:
+    return FakeWorker()
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    client, server = socket.socketpair()
+    client.settimeout(1)
+    with client, server:
+        yield client, server
+
+
+@pytest.fixture
+def client(sockets: tuple[socket.socket, socket.socket]) -> socket.socket:
+    return sockets[0]
+
+
+@pytest.fixture
+def conn(worker: FakeWorker, sockets: tuple[socket.socket, socket.socket]) -> Connection:
+    fake: Any = worker
+    made = Connection(fake, sockets[1], ("127.0.0.1", 1), ("127.0.0.1", 2))
+    worker.connections.add(made)
+    return made
+
+
+def events_of(worker: FakeWorker) -> list[int]:
+    return [key.events for key in worker.poller.get_map().values()]
+
+
+def test_answer_that_is_taken_leaves_the_connection_for_the_next_request(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    client.sendall(GET)
+    worker.turn()
+    conn.answer(b"answer", keep_alive=True)
+
+    assert client.recv(100) == b"answer"
+    assert conn.state is State.IDLE
+    client.sendall(GET)
+    worker.turn()
+    assert len(worker.submitted) == 2
+
+
+@pytest.mark.parametrize(("keep_alive", "state"), [(True, State.IDLE), (False, State.LINGERING)])
+def test_rest_of_a_long_answer_is_sent_by_the_main_loop(
+    worker: FakeWorker, conn: Connection, client: socket.socket, keep_alive: bool, state: State
+) -> None:
+    client.sendall(GET)
+    worker.turn()
+    conn.answer(LONG, keep_alive=keep_alive)
+    assert (conn.state, events_of(worker)) == (State.SENDING, [EVENT_WRITE])
+
+    received = b""
+    while len(received) < len(LONG):
+        received += client.recv(1_000_000)
+        worker.turn()
+    worker.turn()
+
+    assert received == LONG
+    assert (conn.state, events_of(worker)) == (state, [EVENT_READ])
+
+
+def test_request_that_came_while_an_answer_was_made_follows(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    client.sendall(GET)
+    worker.turn()
+    client.sendall(GET)
+    worker.turn()
+    assert len(worker.submitted) == 1
+
+    conn.answer(b"answer", keep_alive=True)
+
+    assert len(worker.submitted) == 2
+    assert conn.state is State.BUSY
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_client_that_sends_no_more_still_gets_its_answer(
+    worker: FakeWorker, conn: Connection, client: socket.socket, long: bool
+) -> None:
+    client.sendall(GET)
+    worker.turn()
+    client.shutdown(socket.SHUT_WR)
+    worker.turn()
+    conn.answer(LONG if long else b"answer", keep_alive=False)
+
+    received = b""
+    while part := client.recv(1_000_000):
+        received += part
+        worker.turn()
+
+    assert received == (LONG if long else b"answer")
+    assert worker.connections == set()
+
+
+def test_nonsense_after_a_request_is_refused_after_its_answer(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    client.sendall(GET + b"\0")
+    worker.turn()
+    conn.answer(b"answer", keep_alive=True)
+
+    assert client.recv(1000).startswith(b"answerHTTP/1.1 400 ")
+    assert conn.state is State.LINGERING
+
+
+def test_request_for_which_there_is_no_room_is_refused(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    worker.full = True
+    client.sendall(GET[:10])
+    worker.turn()
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE.value
+    assert client.recv(1000).startswith(b"HTTP/1.1 %d " % status)
+    assert worker.held == 0
+
+
+def test_bytes_of_a_closed_connection_are_not_counted_any_more(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    client.sendall(GET[:10])
+    worker.turn()
+    assert worker.held == 10
+    conn.close()
+    conn.close()
+
+    assert (worker.held, worker.connections, events_of(worker)) == (0, set(), [])
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds"),
+    [*SECONDS.items(), (State.IDLE, KEEPALIVE), (State.BUSY, float("inf"))],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_deadline_of_each_state(conn: Connection, state: State, seconds: float) -> None:
+    conn.state = state
+
+    assert not conn.is_overdue(conn.since + min(seconds, 10_000) - 0.1)
+    assert conn.is_overdue(conn.since + min(seconds, 10_000) + 0.1) is (state is not State.BUSY)
+
+
+def test_byte_now_and_then_renews_no_deadline(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    client.sendall(GET[:1])
+    worker.turn()
+    since = conn.since
+    client.sendall(GET[1:2])
+    worker.turn()
+
+    assert (conn.state, conn.since) == (State.READING, since)
+
+
+@pytest.mark.parametrize(("state", "closes"), [(State.IDLE, True), (State.NEW, True), (State.BUSY, False)])
+def test_stopping_worker_waits_shortly_for_a_first_byte(
+    worker: FakeWorker, conn: Connection, state: State, closes: bool
+) -> None:
+    worker.alive = False
+    conn.state = state
+
+    assert not conn.is_overdue(conn.since + STOP_SECONDS - 0.1)
+    assert conn.is_overdue(conn.since + STOP_SECONDS + 0.1) is closes
