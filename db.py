@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg2
+from psycopg2.errors import DeadlockDetected, SerializationFailure
 from psycopg2.extensions import cursor, make_dsn, parse_dsn
 
 import schema
-from pool import Connection, ConnectionLost, DatabaseUnavailable, Pool, first_line, limit, wait
+from pool import Connection, ConnectionLost, DatabaseUnavailable, Pool, Undone, first_line, limit, wait
 from pool import transaction as transaction
 from schema import SchemaError as SchemaError
 
@@ -50,13 +51,20 @@ class Database:
         limit.at = time.monotonic() + OPERATION_SECONDS
         try:
             return self._run(self._pool, query, *args, **kwargs)
-        except ConnectionLost:
+        except (ConnectionLost, Undone):
             return self._run(self._pool, query, *args, **kwargs)
 
     def write(self, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `query`, never retried: one statement is one round trip, for more there is `transaction`."""
+        """Run `query`: one statement is one round trip, for more there is `transaction`.
+
+        `query` runs once more if PostgreSQL has undone it, as it does to end a deadlock; else it is never
+        repeated.
+        """
         limit.at = time.monotonic() + OPERATION_SECONDS
-        return self._run(self._pool, query, *args, **kwargs)
+        try:
+            return self._run(self._pool, query, *args, **kwargs)
+        except Undone:
+            return self._run(self._pool, query, *args, **kwargs)
 
     def ping(self, query: Callable[[cursor], T]) -> T:
         """Run `query` on a connection kept for health checks, within PING_SECONDS."""
@@ -95,6 +103,8 @@ class Database:
                 return query(cur, *args, **kwargs)
         except (psycopg2.IntegrityError, psycopg2.DataError):
             raise  # what the driver says of the data, not of the server
+        except (DeadlockDetected, SerializationFailure) as exc:
+            raise Undone(first_line(exc)) from exc
         except psycopg2.Error as exc:
             raise (ConnectionLost if conn.closed else DatabaseUnavailable)(first_line(exc)) from exc
         finally:

@@ -23,6 +23,10 @@ class ConnectionLost(DatabaseUnavailable):
     """The connection broke under a statement; a fresh one may work."""
 
 
+class Undone(DatabaseUnavailable):
+    """PostgreSQL undid a transaction because of another one: a second try may succeed."""
+
+
 class PoolExhausted(DatabaseUnavailable):
     """Every pooled connection stayed in use for as long as a request may wait."""
 

@@ -141,6 +141,29 @@ def test_write_whose_connection_breaks_is_not_retried(database: Database) -> Non
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("operation", ["read", "write"])
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01"], ids=["serialization", "deadlock"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_transaction_that_postgresql_undoes_is_repeated_once(
+    database: Database, operation: str, sqlstate: str, times: int
+) -> None:
+    calls = []
+
+    def undone(cur: cursor) -> int:
+        calls.append(backend_pid(cur))
+        with transaction(cur):
+            if len(calls) <= times:
+                cur.execute(f"DO $$BEGIN RAISE 'undone' USING ERRCODE = '{sqlstate}'; END$$")
+        return len(calls)
+
+    if times == 1:
+        assert getattr(database, operation)(undone) == 2
+    else:
+        with pytest.raises(DatabaseUnavailable, match="undone"):
+            getattr(database, operation)(undone)
+    assert calls == [calls[0]] * 2
+
+
 def test_error_in_a_statement_gives_the_connection_back(url: str, database: Database) -> None:
     for _ in range(5):
         with pytest.raises(DatabaseUnavailable):
