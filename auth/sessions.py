@@ -1,4 +1,10 @@
-"""The table auth_sessions: its rows as frozen dataclasses, and every statement on it."""
+"""The table auth_sessions: its rows as frozen dataclasses, and every statement on it.
+
+The order of locks is the same for every statement of the service, so that no two wait for each other:
+the row of the user first, then rows of sessions by their ids. A statement that locks several sessions
+locks the user FOR KEY SHARE at least. The deletion of a user takes the sessions in any order: it must find
+the user locked. A statement that locks one row alone holds nothing while it waits. A purge never waits.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -191,19 +197,24 @@ def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
 def end_others(cur: cursor, caller: Caller) -> bool:
     """End all of the caller's sessions but the current one; False when that is over itself.
 
-    All are locked first, in one order: two sessions that end each other wait instead of deadlocking, and
-    the second finds itself ended.
+    The locks are taken in the order of this module: of two sessions that end each other, the second waits
+    and finds itself ended.
     """
     cur.execute(
         f"""
-        WITH {CALLER}, locked AS (
+        WITH {CALLER}, owner AS (
+            SELECT users.id
+            FROM users
+            JOIN caller USING (id)
+            FOR KEY SHARE OF users
+        ), locked AS (
             SELECT auth_sessions.id
             FROM auth_sessions
-            JOIN caller ON caller.id = auth_sessions.user_id
+            JOIN owner ON owner.id = auth_sessions.user_id
             ORDER BY auth_sessions.id
             FOR UPDATE OF auth_sessions
         ), allowed AS (
-            SELECT FROM caller
+            SELECT FROM owner
             WHERE %(session_id)s::BIGINT IS NULL OR %(session_id)s IN (SELECT id FROM locked)
         ), ended AS (
             DELETE FROM auth_sessions

@@ -111,7 +111,7 @@ def update(
 
 
 def delete(cur: cursor, caller: Caller, *, password_hash: str) -> bool:
-    """Delete the user who calls and all that is theirs.
+    """Delete the user who calls and all that is theirs; the locks are in the order of auth.sessions.
 
     False when they or their session are gone, or the hash that was verified has been replaced since.
     Raises ApiError `account_in_use` when a row of another service refers to the user.
