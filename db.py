@@ -12,6 +12,7 @@ from psycopg2.errors import DeadlockDetected, SerializationFailure
 from psycopg2.extensions import cursor, make_dsn, parse_dsn
 
 import schema
+from in_time import STATEMENT_SECONDS, InTime
 from pool import Connection, ConnectionLost, DatabaseUnavailable, Pool, Undone, first_line, limit, wait
 from pool import transaction as transaction
 from schema import SchemaError as SchemaError
@@ -21,7 +22,6 @@ T = TypeVar("T")
 
 
 OPERATION_SECONDS = 4.0  # waiting, connecting, the statement and its one retry together
-STATEMENT_SECONDS = 3.0  # PostgreSQL's own limit, below ours so that the connection survives it
 WAITING = 32  # how many threads may wait for a pooled connection
 WAIT_SECONDS = 1.0
 PING_SECONDS = 2.0
@@ -50,26 +50,26 @@ class Database:
         """Run one idempotent statement; a connection that breaks under it is replaced once."""
         limit.at = time.monotonic() + OPERATION_SECONDS
         try:
-            return self._run(self._pool, query, *args, **kwargs)
+            return self._run(self._pool, cursor, query, *args, **kwargs)
         except (ConnectionLost, Undone):
-            return self._run(self._pool, query, *args, **kwargs)
+            return self._run(self._pool, cursor, query, *args, **kwargs)
 
     def write(self, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `query`: one statement is one round trip, for more there is `transaction`.
 
         `query` runs once more if PostgreSQL has undone it, as it does to end a deadlock; else it is never
-        repeated.
+        repeated. After the deadline PostgreSQL carries out nothing of it.
         """
         limit.at = time.monotonic() + OPERATION_SECONDS
         try:
-            return self._run(self._pool, query, *args, **kwargs)
+            return self._run(self._pool, InTime, query, *args, **kwargs)
         except Undone:
-            return self._run(self._pool, query, *args, **kwargs)
+            return self._run(self._pool, InTime, query, *args, **kwargs)
 
     def ping(self, query: Callable[[cursor], T]) -> T:
         """Run `query` on a connection kept for health checks, within PING_SECONDS."""
         limit.at = time.monotonic() + PING_SECONDS
-        return self._run(self._ping_pool, query)
+        return self._run(self._ping_pool, cursor, query)
 
     def apply_schema(self, *, seconds: float = SCHEMA_SECONDS, again: bool = False) -> None:
         """Create what schema.sql describes and the database lacks.
@@ -95,11 +95,16 @@ class Database:
         self._ping_pool.close()
 
     def _run(
-        self, pool: Pool, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        pool: Pool,
+        kind: type[cursor],
+        query: Callable[Concatenate[cursor, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         conn = pool.take()
         try:
-            with conn.cursor() as cur:
+            with conn.cursor(cursor_factory=kind) as cur:
                 return query(cur, *args, **kwargs)
         except (psycopg2.IntegrityError, psycopg2.DataError):
             raise  # what the driver says of the data, not of the server

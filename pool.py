@@ -39,6 +39,7 @@ class Connection(connection):
     """A psycopg2 connection in autocommit that keeps the object which waits for its answers."""
 
     readable: "select.poll | None" = None  # not select(): that fails on descriptors above 1023
+    clock_offset: float | None = None  # what the server's clock shows more than time.monotonic(), once known
 
     def __init__(self, dsn: str, **kwargs: Any) -> None:
         super().__init__(dsn, **kwargs)

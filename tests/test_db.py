@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg2.errors import InvalidParameterValue
 from psycopg2.extensions import cursor
 
 import db
 import embedded_postgres
-from conftest import MakeDatabase, run_sql
-from db import Database, transaction
-from pool import DatabaseUnavailable, PoolExhausted
+from conftest import MakeDatabase, held_open, run_sql
+from db import OPERATION_SECONDS, Database, transaction
+from in_time import InTime
+from pool import Connection, DatabaseUnavailable, PoolExhausted
 
 
 def scalar(cur: cursor, statement: str = "SELECT 1") -> object:
@@ -24,8 +26,10 @@ def scalar(cur: cursor, statement: str = "SELECT 1") -> object:
     return row[0]
 
 
-def backend_pid(cur: cursor) -> object:
-    return scalar(cur, "SELECT pg_backend_pid()")
+def backend_pid(cur: cursor) -> int:
+    pid = scalar(cur, "SELECT pg_backend_pid()")
+    assert isinstance(pid, int)
+    return pid
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,21 @@ def database(url: str) -> Iterator[Database]:
     database = Database(url, pool_size=2)
     yield database
     database.close()
+
+
+def wait_until(url: str, condition: str, *parameters: object, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while run_sql(url, f"SELECT {condition}", *parameters) != [(True,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def notes(url: str) -> Iterator[str]:
+    """The URL of a database with an empty table `notes`."""
+    run_sql(url, "CREATE TABLE notes (note text)")
+    yield url
+    run_sql(url, "DROP TABLE notes")
 
 
 def connections(url: str) -> int:
@@ -222,9 +241,7 @@ def test_frozen_server_is_refused_in_bounded_time_and_comes_back(
         database.close()
 
 
-def test_transaction_that_fails_leaves_nothing(url: str, database: Database) -> None:
-    run_sql(url, "CREATE TABLE notes (note text)")
-
+def test_transaction_that_fails_leaves_nothing(notes: str, database: Database) -> None:
     def insert(cur: cursor, *, fail: bool) -> None:
         with transaction(cur):
             cur.execute("INSERT INTO notes VALUES ('kept')")
@@ -233,9 +250,118 @@ def test_transaction_that_fails_leaves_nothing(url: str, database: Database) -> 
 
     with pytest.raises(ZeroDivisionError):
         database.write(insert, fail=True)
-    assert run_sql(url, "SELECT count(*) FROM notes") == [(0,)]
+    assert run_sql(notes, "SELECT count(*) FROM notes") == [(0,)]
     database.write(insert, fail=False)
-    assert run_sql(url, "SELECT count(*) FROM notes") == [(1,)]
+    assert run_sql(notes, "SELECT count(*) FROM notes") == [(1,)]
+
+
+def note(cur: cursor) -> int:
+    cur.execute("INSERT INTO notes VALUES (%s)", ("kept: 100%",))
+    return cur.rowcount
+
+
+@pytest.mark.parametrize("transactional", [False, True], ids=["statement", "transaction"])
+def test_write_that_reached_a_frozen_backend_is_not_carried_out_when_it_wakes(
+    notes: str, database: Database, monkeypatch: pytest.MonkeyPatch, *, transactional: bool
+) -> None:
+    def freeze_and_commit(cur: cursor) -> None:
+        with transaction(cur):
+            note(cur)
+            os.kill(pid, signal.SIGSTOP)
+
+    assert database.write(note) == 1
+    pid = database.write(backend_pid)
+    monkeypatch.setattr(db, "OPERATION_SECONDS", 0.3)
+
+    if not transactional:
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(DatabaseUnavailable, match="in time"):
+        database.write(freeze_and_commit if transactional else note)
+    os.kill(pid, signal.SIGCONT)
+    wait_until(notes, "NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)", pid)  # it reads to the end
+
+    assert run_sql(notes, "SELECT note FROM notes") == [("kept: 100%",)]
+
+
+def test_write_that_waits_for_a_lock_ends_with_its_deadline(
+    notes: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = database.write(backend_pid)
+    monkeypatch.setattr(db, "OPERATION_SECONDS", 0.3)
+
+    with held_open(notes, "LOCK TABLE notes"):
+        with pytest.raises(DatabaseUnavailable):
+            database.write(note)
+        waiting = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+        wait_until(notes, f"NOT EXISTS ({waiting})", pid, seconds=2)  # the session's own limit is longer
+
+    assert run_sql(notes, "SELECT note FROM notes") == []
+
+
+@pytest.mark.parametrize("transactional", [False, True], ids=["statement", "transaction"])
+@pytest.mark.parametrize("seconds", [-3600, 3600, 10**9])
+def test_clock_of_the_database_may_be_set(
+    notes: str, database: Database, seconds: int, *, transactional: bool
+) -> None:
+    def in_transaction(cur: cursor) -> int:
+        with transaction(cur):
+            return note(cur)
+
+    def set_clock(cur: cursor) -> int:
+        assert isinstance(cur.connection, Connection)
+        assert cur.connection.clock_offset
+        cur.connection.clock_offset -= seconds
+        return backend_pid(cur)
+
+    database.write(scalar)
+    pid = database.read(set_clock)
+
+    assert database.write(in_transaction if transactional else note) == 1
+    assert database.write(backend_pid) == pid
+    assert run_sql(notes, "SELECT count(*) FROM notes") == [(1,)]
+
+
+def test_write_keeps_the_limit_of_a_statement(database: Database) -> None:
+    assert database.write(scalar, "SHOW statement_timeout") == "3s"
+    assert database.read(scalar, "SHOW statement_timeout") == "3s"
+
+
+def test_transaction_that_goes_on_too_late_leaves_nothing(
+    notes: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of the database is set in the middle: it is ahead of the deadline at the COMMIT."""
+
+    def set_clock(cur: cursor) -> None:
+        with transaction(cur):
+            note(cur)
+            assert isinstance(cur.connection, Connection)
+            assert cur.connection.clock_offset
+            cur.connection.clock_offset -= 3600
+
+    with pytest.raises(DatabaseUnavailable, match="too late"):
+        database.write(set_clock)
+
+    assert run_sql(notes, "SELECT note FROM notes") == []
+    assert database.write(note) == 1
+
+
+def test_statement_that_is_late_by_a_clock_just_learned_is_refused(
+    notes: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that took long makes the deadline by the clock of the database an earlier one."""
+    learn = InTime._learn_clock_offset
+    slow = OPERATION_SECONDS + 1
+    monkeypatch.setattr(InTime, "_learn_clock_offset", lambda self: learn(self) - slow)
+
+    with pytest.raises(DatabaseUnavailable, match="too late"):
+        database.write(note)
+
+    assert run_sql(notes, "SELECT note FROM notes") == []
+
+
+def test_error_of_a_value_is_not_taken_for_a_late_statement(database: Database) -> None:
+    with pytest.raises(InvalidParameterValue):
+        database.write(scalar, "SELECT set_config('work_mem', '-5', true)")
 
 
 def test_fork_opens_its_own_connections(database: Database) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,12 @@ class Client:
     def login(self) -> requests.Response:
         return requests.post(f"{self.service.url}/api/auth/login", json=self.credential, timeout=30)
 
-    def register(self) -> requests.Response:
-        name = f"user{next(self._names)}-{time.monotonic_ns()}"
+    def refresh(self, token: str) -> requests.Response:
+        body = {"refresh_token": token}
+        return requests.post(f"{self.service.url}/api/auth/refresh", json=body, timeout=30)
+
+    def register(self, name: str = "") -> requests.Response:
+        name = name or f"user{next(self._names)}-{time.monotonic_ns()}"
         body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
         return requests.post(f"{self.service.url}/api/auth/register", json=body, timeout=30)
 
@@ -150,7 +155,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 def client(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     log = tmp_path_factory.mktemp("service") / "log"
     environ = {"DB_URL": postgres.server.url, "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"}
-    with service.running(log, DB_POOL_SIZE="4", **environ) as running:
+    with service.running(log, DB_POOL_SIZE="4", REFRESH_REUSE_SECONDS="1", **environ) as running:
         yield Client(running)
     assert "Traceback" not in log.read_text()
 
@@ -276,6 +281,35 @@ def test_frozen_database_is_503_in_time_even_when_every_connection_hangs(
         assert {done.result().status_code for done in hanging} == {503}
 
     assert_recovered(client)
+
+
+def open_connections(client: Client, postgres: Postgres) -> None:
+    """Let the service open every connection that it may have."""
+    with ThreadPoolExecutor(16) as threads:
+        with held_open(postgres.server.url, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"):
+            waiting = [threads.submit(client.me) for _ in range(16)]
+            time.sleep(0.5)
+        assert {done.result().status_code for done in waiting} <= {200, 503}
+
+
+def test_what_a_frozen_database_received_is_not_carried_out_when_it_wakes(
+    client: Client, postgres: Postgres
+) -> None:
+    """A connection that is open takes what is sent; its backend reads it when it wakes."""
+    assert_recovered(client)
+    open_connections(client, postgres)
+    tokens = [client.login().json()["refresh_token"] for _ in range(2)]
+    names = ["late1", "late2"]
+
+    with postgres.frozen(), ThreadPoolExecutor(4) as threads:
+        refused = [threads.submit(assert_unavailable, partial(client.refresh, token)) for token in tokens]
+        refused += [threads.submit(assert_unavailable, partial(client.register, name)) for name in names]
+        for done in refused:
+            done.result()
+    time.sleep(1.5)  # longer than the tokens might be used again, had they been replaced
+
+    answers = [*map(client.refresh, tokens), *map(client.register, names)]
+    assert [answer.status_code for answer in answers] == [200, 200, 201, 201]
 
 
 def test_what_was_answered_with_201_is_never_missing(client: Client, postgres: Postgres) -> None:

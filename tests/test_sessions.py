@@ -1219,13 +1219,17 @@ class Recorded:
         assert self.client.post(REGISTER, json=body).status_code == 201
 
     def statements(self, call: Callable[[], object]) -> list[str]:
-        """Return the statements that reach PostgreSQL from a service during `call`, which must succeed."""
+        """Return the statements that reach PostgreSQL from a service during `call`, which must succeed.
+
+        Without what goes before a write in the same message.
+        """
         before = len(self._log.read_text())
         answer = call()
         assert getattr(answer, "status_code", 200) < 400
         said = self._log.read_text()[before:]
         found = re.findall(r"(?m)^user-service LOG: {2}statement: (.*(?:\n\t.*)*)", said)
-        return [statement.replace("\n\t", "\n").strip() for statement in found]
+        statements = [re.sub(r"\A\s*SELECT set_config\([^;]*;", "", statement) for statement in found]
+        return [statement.replace("\n\t", "\n").strip() for statement in statements]
 
     def close(self) -> None:
         self.app.extensions["services"].database.close()
