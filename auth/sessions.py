@@ -7,7 +7,7 @@ the user locked. A statement that locks one row alone holds nothing while it wai
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from psycopg2.extensions import cursor
 
@@ -51,31 +51,31 @@ class NewSession:
 
 @dataclass(frozen=True)
 class LiveSession:
-    """A session that tokens may be issued for, whose it is, and its absolute end (aware)."""
+    """A session that tokens may be issued for, whose it is, and when it ends unless refreshed (aware)."""
 
     id: int
     user_id: int
     email: str
-    expires_at: datetime
+    valid_until: datetime
 
 
 @dataclass(frozen=True)
 class Holder:
     """The session that a refresh token names, and what tells that token's place among its tokens.
 
-    since_rotation: by the database's clock alone. A statement may wait, and hosts' clocks differ.
+    seconds_since_rotation: by the database's clock alone. A statement may wait, and hosts' clocks differ.
     """
 
     session: LiveSession
-    since_rotation: timedelta
+    seconds_since_rotation: float
     token_hash: bytes = field(repr=False)
     previous_hash: bytes | None = field(repr=False)
     salt: bytes | None = field(repr=False)
 
 
 _HOLDER = """
-    auth_sessions.id, users.id, users.email, auth_sessions.expires_at,
-    clock_timestamp() - COALESCE(auth_sessions.rotated_at, auth_sessions.created_at),
+    auth_sessions.id, users.id, users.email, auth_sessions.valid_until,
+    EXTRACT(EPOCH FROM clock_timestamp() - COALESCE(rotated_at, auth_sessions.created_at))::FLOAT8,
     auth_sessions.token_hash, auth_sessions.previous_hash, auth_sessions.salt
 """
 
@@ -229,7 +229,7 @@ def end_others(cur: cursor, caller: Caller) -> bool:
 
 
 def renew(cur: cursor, session_id: int, new: NewSession) -> datetime | None:
-    """Give a session a refresh token that has nothing to do with the last, and return its absolute end."""
+    """Give a session a refresh token that has nothing to do with the last, and return its new end."""
     cur.execute(
         """
         UPDATE auth_sessions
@@ -241,7 +241,7 @@ def renew(cur: cursor, session_id: int, new: NewSession) -> datetime | None:
             last_used_at = %(now)s,
             valid_until = LEAST(%(valid_until)s, expires_at)
         WHERE id = %(id)s
-        RETURNING expires_at
+        RETURNING valid_until
         """,
         vars(new) | {"id": session_id},
     )

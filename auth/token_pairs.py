@@ -50,10 +50,9 @@ def next_end(settings: Settings, now: datetime) -> datetime:
 
 
 def issue(refresh: RefreshToken, session: LiveSession, *, settings: Settings, now: datetime) -> TokenPair:
-    """Return the pair for a session; neither token outlives its absolute end."""
-    left = int((session.expires_at - now).total_seconds())
-    refresh_expires_in = min(settings.refresh_expires_seconds, left)
-    expires_in = min(settings.jwt_expires_seconds, refresh_expires_in)  # then the session is over
+    """Return the pair for a session; neither token outlives it."""
+    refresh_expires_in = int((session.valid_until - now).total_seconds())
+    expires_in = min(settings.jwt_expires_seconds, refresh_expires_in)
     token = tokens.issue(
         session.user_id,
         session.email,

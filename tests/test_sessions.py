@@ -469,6 +469,21 @@ def test_lost_reply_logs_nobody_out(client: FlaskClient, register: Register) -> 
     assert is_live(client, pair)
 
 
+def test_token_that_is_shown_again_is_told_what_is_left_since_its_rotation(
+    client_of: ClientOf, register: Register, sql: Sql
+) -> None:
+    client, pair = client_of(refresh_expires_seconds=60), register()
+    refreshed(client, pair)
+    elapse(sql, 8)
+
+    again = refreshed(client, pair)
+
+    left = float(sql("SELECT EXTRACT(EPOCH FROM valid_until - now()) FROM auth_sessions")[0][0])
+    claims = claims_of(again["token"])
+    assert left <= again["refresh_expires_in"] + 1 <= 53
+    assert again["expires_in"] == again["refresh_expires_in"] == claims["exp"] - claims["iat"]
+
+
 @pytest.mark.parametrize(
     ("reuse_seconds", "elapsed", "status"),
     [

@@ -31,7 +31,7 @@ def register() -> tuple[dict[str, Any], int]:
         last_name=form.last_name,
         session=session,
     )
-    live = LiveSession(session_id, user.id, user.email, session.expires_at)
+    live = LiveSession(session_id, user.id, user.email, session.valid_until)
     pair = token_pairs.issue(refresh, live, settings=settings, now=session.now)
     purge_now_and_then()
     return responses.registration(user, pair), 201
@@ -72,7 +72,7 @@ def _open_session(found: users.Credential) -> TokenPair | None:
     )
     if session_id is None:
         return None
-    live = LiveSession(session_id, found.user.id, found.user.email, session.expires_at)
+    live = LiveSession(session_id, found.user.id, found.user.email, session.valid_until)
     return token_pairs.issue(refresh, live, settings=services().settings, now=session.now)
 
 

@@ -92,6 +92,6 @@ def _store_password(
             raise caller_gone()
         if caller.session_id is None:
             session_id = still_there(sessions.open_for(cur, user.id, password_hash=new_hash, new=session))
-            return LiveSession(session_id, user.id, user.email, session.expires_at)
-        expires_at = still_there(sessions.renew(cur, caller.session_id, session))
-        return LiveSession(caller.session_id, user.id, user.email, expires_at)
+            return LiveSession(session_id, user.id, user.email, session.valid_until)
+        valid_until = still_there(sessions.renew(cur, caller.session_id, session))
+        return LiveSession(caller.session_id, user.id, user.email, valid_until)

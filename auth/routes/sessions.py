@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from itertools import count
 from typing import Any
 
@@ -127,8 +127,8 @@ def _replaced(token: RefreshToken, now: datetime) -> tuple[LiveSession, RefreshT
     holder = services().database.read(sessions.find_holder, token.handle_hash(), now=now)
     if holder is None:
         raise ApiError("refresh_invalid")
-    window = timedelta(seconds=settings.refresh_reuse_seconds)
-    if holder.previous_hash == token.hash() and holder.salt and holder.since_rotation <= window:
+    in_time = holder.seconds_since_rotation <= settings.refresh_reuse_seconds
+    if holder.previous_hash == token.hash() and holder.salt and in_time:
         successor = token.successor(salt=holder.salt, key=settings.secret_key)
         if successor.hash() != holder.token_hash:  # it was made with another SECRET_KEY
             raise ApiError("refresh_invalid")
