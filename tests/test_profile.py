@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import bcrypt
 import jwt
 import psycopg2
 import pytest
@@ -903,8 +904,24 @@ def change_under_way(settings: Settings, statement: str) -> Iterator[Callable[[]
         other.close()
 
 
+STRONGER = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
+
+
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
-def test_password_that_is_replaced_while_it_is_checked_is_not_enough(
+@pytest.mark.parametrize(
+    ("meanwhile", "refused"),
+    [
+        pytest.param(f"UPDATE users SET password = '{STRONGER}'", None, id="stronger"),
+        pytest.param("UPDATE users SET password = 'another'", (403, "wrong_password"), id="another"),
+        pytest.param(
+            f"UPDATE users SET password = '{STRONGER}'; DELETE FROM auth_sessions",
+            (401, "token_invalid"),
+            id="stronger, session over",
+        ),
+        pytest.param("DELETE FROM users", (401, "token_invalid"), id="user gone"),
+    ],
+)
+def test_hash_that_is_replaced_while_it_is_checked_is_looked_at_again(
     client: FlaskClient,
     register: Register,
     settings: Settings,
@@ -912,17 +929,41 @@ def test_password_that_is_replaced_while_it_is_checked_is_not_enough(
     method: str,
     path: str,
     body: dict[str, Any],
+    meanwhile: str,
+    refused: tuple[int, str] | None,
 ) -> None:
     token = register()["token"]
-    replaced = "UPDATE users SET password = 'another'"
 
-    with ThreadPoolExecutor(1) as threads, change_under_way(settings, replaced) as commit_once_awaited:
+    with ThreadPoolExecutor(1) as threads, change_under_way(settings, meanwhile) as commit_once_awaited:
         future = threads.submit(call, client, method, path, token, body)
         commit_once_awaited()
         answer = future.result()
 
-    assert answer.status_code in (401, 403)
-    assert sql("SELECT username, password FROM users") == [("ada", "another")]
+    if refused is None:
+        assert answer.status_code in (200, 204)
+        assert sql("SELECT username, password FROM users") != [("ada", STRONGER)]
+    else:
+        assert refusal(answer) == refused
+        assert sql("SELECT username FROM users WHERE username <> 'ada'") == []
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+def test_hash_that_is_replaced_again_and_again_is_looked_at_twice(
+    make_database: MakeDatabase, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """The statement finds no row, as if the hash were always another."""
+    url = make_database()
+    client = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4)).test_client()
+    credential = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
+    token = client.post(REGISTER, json=credential).get_json()["token"]
+    run_sql(url, "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    for table, event in (("users", "UPDATE OR DELETE"), ("auth_sessions", "INSERT")):
+        run_sql(url, f"CREATE TRIGGER skip BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION skip()")
+
+    answer, login = call(client, method, path, token, body), client.post(LOGIN, json=credential)
+
+    assert refusal(answer) == (403, "wrong_password")
+    assert refusal(login) == (401, "invalid_credentials")
 
 
 def test_put_password_of_a_session_that_ends_while_it_is_checked_is_401(

@@ -1,6 +1,7 @@
 """Registration, login and the current user."""
 
 import logging
+from functools import partial
 from typing import Any
 
 from flask import g
@@ -8,6 +9,7 @@ from flask import g
 from auth import accounts, bp, responses, services, sessions, token_pairs, users, validation
 from auth.errors import ApiError
 from auth.guards import json_body, login_required, new_session, still_there
+from auth.proofs import store_proven
 from auth.routes.sessions import purge_now_and_then
 from auth.sessions import LiveSession
 from auth.token_pairs import TokenPair
@@ -40,11 +42,10 @@ def register() -> tuple[dict[str, Any], int]:
 @bp.post("/login")
 def login() -> dict[str, Any]:
     form = validation.login(json_body())
-    found = _authenticate(form)
-    # None: the hash was replaced since, perhaps by another login that made it stronger. So look again, once.
-    pair = _open_session(found) or _open_session(found := _authenticate(form))
-    if pair is None:
-        raise ApiError("invalid_credentials", log_message=f"password_changed user_id={found.user.id}")
+    authenticate = partial(_authenticate, form)
+    found, pair = store_proven(
+        authenticate(), _open_session, prove_again=authenticate, refusal="invalid_credentials"
+    )
     _strengthen_hash(found, form.password)
     purge_now_and_then()
     return responses.login(found.user, pair)

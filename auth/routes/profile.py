@@ -1,7 +1,8 @@
 """Changing and deleting one's own account."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import g
 from psycopg2.extensions import cursor
@@ -10,8 +11,11 @@ from auth import bp, responses, services, sessions, token_pairs, users, validati
 from auth.callers import Caller
 from auth.errors import ApiError
 from auth.guards import caller_gone, json_body, login_required, new_session, still_there
+from auth.proofs import store_proven
 from auth.sessions import LiveSession, NewSession
 from db import transaction
+
+T = TypeVar("T")
 
 
 @bp.patch("/me")
@@ -22,12 +26,15 @@ def change_profile() -> dict[str, Any]:
     form = validation.profile(body, vars(found.user))
     if not form.changes:
         return responses.user(found.user)
-    verified = None
-    if form.needs_proof():
-        _require_password(form.proof(), found)
-        verified = found.password_hash
-    updated = services().database.write(users.update, g.caller, form.changes, password_hash=verified)
-    return responses.user(still_there(updated))
+
+    def change(password_hash: str | None) -> users.User | None:
+        return services().database.write(users.update, g.caller, form.changes, password_hash=password_hash)
+
+    if not form.needs_proof():
+        return responses.user(still_there(change(None)))
+    _require_password(form.proof(), found)
+    updated = _store(found, form.proof(), lambda proven: change(proven.password_hash))
+    return responses.user(updated)
 
 
 @bp.put("/me/password")
@@ -39,11 +46,7 @@ def change_password() -> dict[str, Any]:
     new_hash = services().passwords.hash(form.new_password)
     refresh, session = new_session()
     store = partial(_store_password, caller=g.caller, new_hash=new_hash, session=session)
-    write = services().database.write
-    # None: the hash was replaced since, perhaps by a login that made it stronger. So look again, once.
-    live = write(store, found) or write(store, found := _proven_credential(form.current_password))
-    if live is None:
-        raise ApiError("wrong_password", log_message=f"password_changed user_id={found.user.id}")
+    live = _store(found, form.current_password, lambda proven: services().database.write(store, proven))
     pair = token_pairs.issue(refresh, live, settings=settings, now=session.now)
     return responses.token_pair(pair)
 
@@ -52,9 +55,11 @@ def change_password() -> dict[str, Any]:
 @login_required
 def delete_account() -> tuple[str, int]:
     password = validation.password(json_body())
-    found = _proven_credential(password)
-    if not services().database.write(users.delete, g.caller, password_hash=found.password_hash):
-        raise caller_gone()
+
+    def delete(proven: users.Credential) -> bool | None:
+        return services().database.write(users.delete, g.caller, password_hash=proven.password_hash) or None
+
+    _store(_proven_credential(password), password, delete)
     return "", 204
 
 
@@ -67,6 +72,13 @@ def _proven_credential(password: str) -> users.Credential:
     found = _credential()
     _require_password(password, found)
     return found
+
+
+def _store(found: users.Credential, password: str, store: Callable[[users.Credential], T | None]) -> T:
+    """Return what `store` returned for the credential, or for that of now if its hash has been replaced."""
+    prove_again = partial(_proven_credential, password)
+    _, stored = store_proven(found, store, prove_again=prove_again, refusal="wrong_password")
+    return stored
 
 
 def _require_password(password: str, found: users.Credential) -> None:
