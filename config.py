@@ -5,21 +5,17 @@ process environment and at `.env`; tests build `Settings` by hand.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
-import psycopg2
 from dotenv.parser import Binding, parse_stream
-from jwt.algorithms import HMACAlgorithm
-from jwt.exceptions import InvalidKeyError
-from psycopg2.extensions import parse_dsn
+
+import values
 
 DEFAULT_CORS_ORIGINS = (
     "http://localhost:3000",
@@ -35,16 +31,6 @@ HASH_SLOT_DESCRIPTOR = "USER_SERVICE_HASH_SLOTS"  # how gunicorn.conf.py tells i
 MAX_BODY_BYTES = 64 * 1024
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
-
-_DB_URL_RULE = (
-    "must be a PostgreSQL URL like postgresql://user:password@host:5432/database, with special characters in"
-    " the password percent-encoded, as this does: python3 -c 'from getpass import getpass; from urllib.parse"
-    """ import quote; print(quote(getpass(), safe=""))'"""
-)
-_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_SWITCH = {"1": True, "true": True, "yes": True, "on": True}
-_SWITCH |= {"0": False, "false": False, "no": False, "off": False}
 
 
 class ConfigError(click.ClickException):
@@ -89,13 +75,13 @@ class Settings:
 
         Raises ConfigError with every bad variable, not only the first.
         """
-        values: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         problems: dict[str, str] = {}
         for name, parse in _PARSERS.items():
-            raw = environ.get(name, "")
+            raw = _bare(environ, name)
             try:
                 if raw:
-                    values[_FIELDS.get(name, name.lower())] = parse(raw)
+                    found[_FIELDS.get(name, name.lower())] = parse(raw)
                 elif name in _REQUIRED:
                     problems[name] = "is required"
             except ValueError as rule:
@@ -103,9 +89,9 @@ class Settings:
         unknown = tuple(name for name in environ if name not in _PARSERS and _looks_like_ours(name))
         if problems:
             raise ConfigError(problems, [_doubt(name) for name in unknown])
-        if values.get("debug"):
-            values["log_level"] = "DEBUG"
-        return cls(**values, unknown_names=unknown)
+        if found.get("debug"):
+            found["log_level"] = "DEBUG"
+        return cls(**found, unknown_names=unknown)
 
     def doubts(self) -> list[str]:
         """Return which names in `.env` are perhaps meant for this service but are none of its variables."""
@@ -114,7 +100,12 @@ class Settings:
     def warnings(self) -> list[str]:
         """Return what an operator should mend although the service can run with it."""
         found = []
-        if self.secret_key in SAMPLE_SECRET_KEYS:
+        if values.bare(self.secret_key) != self.secret_key:
+            found.append(
+                "SECRET_KEY begins or ends with a line end, a blank or quotes, which are part of it: a"
+                " service that has it without them refuses the tokens of this one"
+            )
+        if values.bare(self.secret_key) in SAMPLE_SECRET_KEYS:
             found.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
         elif len(self.secret_key.encode()) < MIN_KEY_BYTES:
             found.append(
@@ -137,7 +128,16 @@ def read_environment(directory: Path | None = None) -> dict[str, str]:
     values are left out. Raises ConfigError.
     """
     from_file = _read_file((directory or Path(__file__).parent) / ".env")
-    return from_file | {name: os.environ[name] for name in _PARSERS if os.environ.get(name)}
+    return from_file | {name: os.environ[name] for name in _PARSERS if _bare(os.environ, name)}
+
+
+def _bare(environ: Mapping[str, str], name: str) -> str:
+    """Return a value without what an editor or an env-file put around it.
+
+    SECRET_KEY stays as it is, for sibling services share it byte for byte.
+    """
+    raw = environ.get(name, "")
+    return raw if name == "SECRET_KEY" and values.bare(raw) else values.bare(raw)
 
 
 def _read_file(path: Path) -> dict[str, str]:
@@ -180,60 +180,6 @@ def _doubt(name: str) -> str:
     return f"{name} in .env is no variable of this service" + (f": is {meant} meant?" if meant else ".")
 
 
-def _whole_number(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", raw) or not low <= int(raw) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(raw)
-
-    return parse
-
-
-def _switch(raw: str) -> bool:
-    if raw.lower() not in _SWITCH:
-        raise ValueError("must be 1 or 0, true or false, yes or no, on or off")
-    return _SWITCH[raw.lower()]
-
-
-def _log_level(raw: str) -> str:
-    if raw.upper() not in _LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(_LOG_LEVELS)}")
-    return raw.upper()
-
-
-def _db_url(raw: str) -> str:
-    """Return a URL that libpq can read. What libpq would misread and then quote in an error is refused."""
-    if not raw.startswith(("postgresql://", "postgres://")):
-        raise ValueError(_DB_URL_RULE)
-    try:
-        parsed = parse_dsn(raw)
-        ports = [int(port) for port in parsed.get("port", "").split(",") if port]
-        signs = urlsplit(raw).netloc.count("@")
-    except (psycopg2.ProgrammingError, ValueError):
-        # "from None": their texts quote parts of the URL.
-        raise ValueError(_DB_URL_RULE) from None
-    if signs > 1 or not all(1 <= port <= 65535 for port in ports):
-        raise ValueError(_DB_URL_RULE)
-    return raw
-
-
-def _secret_key(raw: str) -> str:
-    try:
-        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(raw)
-    except UnicodeEncodeError:
-        raise ValueError("must be UTF-8 text") from None
-    except InvalidKeyError:
-        raise ValueError("must be a random string, not a PEM, SSH or JWK key") from None
-    return raw
-
-
-def _cors_origins(raw: str) -> tuple[str, ...]:
-    origins = tuple(origin.strip() for origin in raw.split(",") if origin.strip())
-    if not origins or not all(_ORIGIN.fullmatch(origin) for origin in origins):
-        raise ValueError("must be a comma-separated list of bare origins like https://app.example.com")
-    return origins
-
-
 _REQUIRED = ("DB_URL", "SECRET_KEY")
 _NAMES_ELSEWHERE = {  # what other services call it
     "ALLOWED_ORIGINS": "CORS_ORIGINS",
@@ -244,22 +190,22 @@ _NAMES_ELSEWHERE = {  # what other services call it
 }
 _FIELDS = {"FLASK_DEBUG": "debug"}
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "DB_URL": _db_url,
-    "SECRET_KEY": _secret_key,
-    "PORT": _whole_number(1, 65535),
-    "FLASK_DEBUG": _switch,
-    "CORS_ORIGINS": _cors_origins,
-    "JWT_EXPIRES_SECONDS": _whole_number(1, 366 * DAY_SECONDS),
-    "REFRESH_EXPIRES_SECONDS": _whole_number(1, 366 * DAY_SECONDS),
-    "SESSION_MAX_SECONDS": _whole_number(1, 366 * DAY_SECONDS),
-    "REFRESH_REUSE_SECONDS": _whole_number(0, 300),
-    "TRUSTED_PROXIES": _whole_number(0, 10),
-    "BCRYPT_ROUNDS": _whole_number(4, 16),
-    "PASSWORD_MIN_LENGTH": _whole_number(8, 64),
-    "LOG_LEVEL": _log_level,
-    "GUNICORN_WORKERS": _whole_number(1, 64),
-    "GUNICORN_THREADS": _whole_number(4, 1000),
-    "DB_POOL_SIZE": _whole_number(1, 100),
-    "HASH_SLOTS": _whole_number(1, 64),
-    "HASH_QUEUE": _whole_number(0, 1000),
+    "DB_URL": values.db_url,
+    "SECRET_KEY": values.secret_key,
+    "PORT": values.whole_number(1, 65535),
+    "FLASK_DEBUG": values.switch,
+    "CORS_ORIGINS": values.cors_origins,
+    "JWT_EXPIRES_SECONDS": values.whole_number(1, 366 * DAY_SECONDS),
+    "REFRESH_EXPIRES_SECONDS": values.whole_number(1, 366 * DAY_SECONDS),
+    "SESSION_MAX_SECONDS": values.whole_number(1, 366 * DAY_SECONDS),
+    "REFRESH_REUSE_SECONDS": values.whole_number(0, 300),
+    "TRUSTED_PROXIES": values.whole_number(0, 10),
+    "BCRYPT_ROUNDS": values.whole_number(4, 16),
+    "PASSWORD_MIN_LENGTH": values.whole_number(8, 64),
+    "LOG_LEVEL": values.log_level,
+    "GUNICORN_WORKERS": values.whole_number(1, 64),
+    "GUNICORN_THREADS": values.whole_number(4, 1000),
+    "DB_POOL_SIZE": values.whole_number(1, 100),
+    "HASH_SLOTS": values.whole_number(1, 64),
+    "HASH_QUEUE": values.whole_number(0, 1000),
 }
