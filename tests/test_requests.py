@@ -19,6 +19,8 @@ JSON = "application/json"
 ORIGIN = "http://localhost:3000"
 ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 MAX_BODY_BYTES = 65536
+ALLOWED = {"authorization", "content-type", "x-request-id"}
+ALLOWED |= {"traceparent", "tracestate", "baggage", "sentry-trace"}
 
 
 def app_on(db_url: str, **changes: Any) -> Flask:
@@ -193,7 +195,7 @@ def test_cors_preflight_allows_every_method_and_is_cacheable(client: FlaskClient
     headers = {
         "Origin": ORIGIN,
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization, content-type",
+        "Access-Control-Request-Headers": ", ".join(ALLOWED),
     }
 
     answer = client.options(LOGIN, headers=headers)
@@ -204,7 +206,7 @@ def test_cors_preflight_allows_every_method_and_is_cacheable(client: FlaskClient
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
     assert methods == {"GET", "POST", "PUT", "PATCH", "DELETE"}
-    assert allowed == {"authorization", "content-type"}
+    assert allowed == ALLOWED
     assert int(answer.headers["Access-Control-Max-Age"]) >= 60
 
 
