@@ -11,6 +11,7 @@ from http import HTTPStatus
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING, Any
 
+import addresses
 import wsgi
 from incoming import Incoming
 
@@ -115,7 +116,9 @@ class Connection:
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self._worker.log.warning("request_refused status=%d remote_addr=%s", status, self.client[0])
+        self._worker.log.warning(
+            "request_refused status=%d remote_addr=%s", status, addresses.of_client(self.client[0])
+        )
         self._worker.count(self, 0)
         answer = wsgi.refusal(status)
         self._finish(answer[self._send(answer) :], keep_alive=False)

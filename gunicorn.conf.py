@@ -10,6 +10,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+import addresses
 import db
 import logs
 from config import HASH_SLOT_DESCRIPTOR, ConfigError, Settings, read_environment
@@ -21,7 +22,10 @@ except ConfigError as exc:
     sys.exit(str(exc))  # here rather than in a worker, which would be started again and again
 
 wsgi_app = "app:create_app()"
-bind = f"0.0.0.0:{settings.port}"
+bind = addresses.to_listen_on(settings.port)
+# Nothing here depends on these, and gunicorn refuses requests in which they contradict each other.
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 
 # Threads wait, for PostgreSQL or for a hash slot; bcrypt releases the GIL. Sync workers would leave
 # /health behind every login.
@@ -59,6 +63,7 @@ class JsonLogger(Logger):
 
 
 logger_class = JsonLogger
+log = logging.getLogger("gunicorn.error")
 
 
 # The workers share the hash slots, whichever of them the connections come to.
@@ -67,8 +72,9 @@ slot_file = tempfile.TemporaryFile(dir=worker_tmp_dir)  # noqa: SIM115 - open fo
 os.environ[HASH_SLOT_DESCRIPTOR] = str(slot_file.fileno())
 
 
-def on_starting(_server: Arbiter) -> None:
-    log = logging.getLogger("gunicorn.error")
+def on_starting(server: Arbiter) -> None:
+    if not {"GUNICORN_FD", "LISTEN_FDS"} & set(os.environ):  # else the sockets were opened for us
+        addresses.require_free(server.address)
     if threads <= threads_that_wait:
         log.warning("GUNICORN_THREADS should be above %d, or a storm may stop /health", threads_that_wait)
     if settings.debug:

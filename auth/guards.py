@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import wraps
-from ipaddress import ip_address
 from typing import Any, ParamSpec, TypeVar
 
 from flask import g, request
@@ -90,18 +89,10 @@ def new_session() -> tuple[RefreshToken, NewSession]:
         refresh,
         settings=services().settings,
         now=datetime.now(timezone.utc),
-        ip=_address(request.remote_addr),
+        ip=request.remote_addr or "",
         user_agent=request.headers.get("User-Agent", ""),
     )
     return refresh, session
-
-
-def _address(text: str | None) -> str:
-    """Return an IP address, "" for what a socket or a proxy calls something else."""
-    try:
-        return str(ip_address(text or ""))
-    except ValueError:
-        return ""
 
 
 def _bearer_token() -> str:

@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -114,6 +116,63 @@ def test_sigterm_lets_requests_in_flight_finish(make_database: MakeDatabase, tmp
         statuses = [done.result().status_code for done in in_flight]
 
     assert statuses == [201] * 8
+
+
+def raw_answer(running: service.Service, *headers: bytes, host: str = "127.0.0.1") -> bytes:
+    """Ask for /health/live with `headers` and return the whole answer."""
+    with socket.create_connection((host, running.port), timeout=10) as sock:
+        lines = [b"GET /health/live HTTP/1.1", b"Host: x", b"Connection: close", *headers]
+        sock.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
+        return read_all(sock)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_service_listens_on_both_versions_of_ip(running: service.Service, host: str) -> None:
+    known = running.log.stat().st_size
+
+    assert raw_answer(running, host=host).startswith(b"HTTP/1.1 200")
+
+    line = json.loads(running.log.read_bytes()[known:].splitlines()[-1])
+    assert (line["path"], line["remote_addr"]) == ("/health/live", host)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param([b"X-Forwarded-Proto: https", b"X-Forwarded-Ssl: off"], id="schemes that differ"),
+        pytest.param([b"X-Forwarded-Proto: https", b"X-Forwarded-Proto: http"], id="two schemes"),
+        pytest.param([b"SCRIPT_NAME: /elsewhere"], id="name of a script"),
+        pytest.param([b"PATH_INFO: /elsewhere"], id="path"),
+    ],
+)
+def test_headers_that_gunicorn_takes_for_a_proxy_s_change_nothing(
+    running: service.Service, headers: list[bytes]
+) -> None:
+    answer = raw_answer(running, *headers)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b'{"status":"alive"}\n')
+
+
+def test_port_in_use_is_one_line(tmp_path: Path) -> None:
+    code = service.copy_code(tmp_path / "code")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        environ = {"DB_URL": "postgresql://127.0.0.1:1/none", "SECRET_KEY": SECRET_KEY, "PORT": port}
+        done = subprocess.run(
+            [sys.executable, "-m", "gunicorn"],
+            cwd=code,
+            env=service.ENVIRON | environ,
+            capture_output=True,
+            text=True,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"Port {port} cannot be used (Address already in use): choose another with PORT."
+    ]
+    assert '"ERROR"' not in done.stdout
 
 
 def test_killed_worker_is_replaced_while_the_others_serve(running: service.Service) -> None:

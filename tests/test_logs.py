@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 import logs
 from app import create_app
 from config import Settings
-from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
+from conftest import PASSWORD, SECRET_KEY, ClientOf, MakeDatabase, Register, Sql, run_sql
 
 REGISTER, LOGIN, ME = "/api/auth/register", "/api/auth/login", "/api/auth/me"
 
@@ -209,6 +209,36 @@ def test_format_of_an_exception_leaves_out_its_text() -> None:
     assert line["exception"] == "KeyError"
     assert re.search(r"test_logs\.py:\d+ test_format_of_an_exception", line["frames"][0])
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "logged"),
+    [("::ffff:192.0.2.7", "192.0.2.7"), ("2001:DB8::1", "2001:db8::1"), ('"}\n{', ""), (None, "")],
+)
+def test_access_line_has_an_ip_address_or_none(
+    client: FlaskClient, log_lines: list[dict[str, Any]], address: str | None, logged: str
+) -> None:
+    client.get("/health/live", environ_base={"REMOTE_ADDR": address})
+
+    assert [line["remote_addr"] for line in log_lines] == [logged]
+
+
+@pytest.mark.parametrize(
+    "forwarded", ["192.0.2.7:5678", "10.0.0.1, ::ffff:192.0.2.7", "192.0.2.7"], ids=["port", "mapped", "bare"]
+)
+def test_session_and_access_line_have_the_same_address(
+    client_of: ClientOf, register: Register, log_lines: list[dict[str, Any]], sql: Sql, forwarded: str
+) -> None:
+    register()
+    client = client_of(trusted_proxies=1)
+
+    answer = client.post(
+        LOGIN, json={"username": "ada", "password": PASSWORD}, headers={"X-Forwarded-For": forwarded}
+    )
+
+    assert answer.status_code == 200
+    assert sql("SELECT ip FROM auth_sessions ORDER BY id DESC LIMIT 1") == [("192.0.2.7",)]
+    assert access_lines(log_lines)[-1]["remote_addr"] == "192.0.2.7"
 
 
 def test_log_line_has_no_colour(log_lines: list[dict[str, Any]]) -> None:
