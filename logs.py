@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID_HEADER = "X-Request-ID"
+MESSAGE_LENGTH = 2000
 _REQUEST_ID = "user_service.request_id"
 _ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Werkzeug's warnings are red
@@ -41,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             "time": _utc(record.created),
             "level": record.levelname,
             "logger": record.name,
-            "message": _COLOUR.sub("", record.getMessage())[:2000],
+            "message": _shortened(_COLOUR.sub("", record.getMessage())),
         }
         if has_request_context():
             line["request_id"] = request.environ.get(_REQUEST_ID)
@@ -52,6 +53,12 @@ class JsonFormatter(logging.Formatter):
                 for frame in traceback.extract_tb(record.exc_info[2])
             ]
         return json.dumps(line)
+
+
+def _shortened(message: str) -> str:
+    """Cut a message in its middle: what happened stands at its begin, and the cause often at its end."""
+    half = MESSAGE_LENGTH // 2
+    return message if len(message) <= MESSAGE_LENGTH else f"{message[:half]} ... {message[-half:]}"
 
 
 def configure(level: str) -> None:
@@ -75,7 +82,21 @@ class StdoutHandler(logging.Handler):
     """Writes formatted records with `write`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        write(self.format(record))
+        try:
+            write(self.format(record))
+        except Exception:  # noqa: BLE001 - as logging's own handlers do
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say in a line of its own that one is missing, for a log call must not fail the request.
+
+        The standard library prints a traceback here, with the arguments: they may hold secrets.
+        """
+        text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        failed = logging.LogRecord(
+            record.name, logging.ERROR, "", 0, "log_line_failed: %.200s", (text,), None
+        )
+        write(self.format(failed))
 
 
 write = write_now

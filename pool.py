@@ -155,5 +155,10 @@ def transaction(cur: cursor) -> Iterator[None]:
 
 
 def first_line(exc: psycopg2.Error) -> str:
-    """Return what may be logged of a driver's error: the lines after the first quote rows."""
-    return next(iter(str(exc).splitlines()), type(exc).__name__)
+    """Return what may be logged of a driver's error, as one line.
+
+    The server's further fields quote rows. What has no such field comes from a connection that failed,
+    and says so of each address that was tried.
+    """
+    told = exc.diag.message_primary or str(exc)
+    return " ".join(told.split()) or type(exc).__name__

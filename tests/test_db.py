@@ -393,3 +393,22 @@ def test_failure_to_connect_says_why_without_the_password(bad_url: str) -> None:
         Database(bad_url).read(scalar)
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "causes"),
+    [
+        pytest.param(
+            "postgresql://127.0.0.1:1,127.0.0.1:2/x", ["Connection refused", "port 2 failed"], id="two hosts"
+        ),
+        pytest.param(
+            "postgresql://127.0.0.1:1/x?sslmode=no%0Asense", ["no sense"], id="a line end in a value"
+        ),
+    ],
+)
+def test_cause_is_one_whole_line(url: str, causes: list[str]) -> None:
+    with pytest.raises(DatabaseUnavailable) as caught:
+        Database(url).read(scalar)
+
+    assert [cause for cause in causes if cause not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)

@@ -211,6 +211,25 @@ def test_format_of_an_exception_leaves_out_its_text() -> None:
     assert "hunter2" not in text
 
 
+def test_log_call_that_fails_is_a_line_and_no_exception(log_lines: list[dict[str, Any]]) -> None:
+    handler = logs.StdoutHandler()
+    handler.setFormatter(logs.JsonFormatter())
+
+    handler.handle(record("%d users", "hunter2"))
+    handler.handle(record(object(), "hunter2"))  # type: ignore[arg-type]
+
+    assert [(line["logger"], line["level"]) for line in log_lines] == [("auth", "ERROR")] * 2
+    assert [line["message"] for line in log_lines] == ["log_line_failed: %d users", "log_line_failed: object"]
+
+
+def test_long_message_keeps_its_begin_and_its_cause() -> None:
+    line = json.loads(logs.JsonFormatter().format(record(f"schema_not_applied: {'x' * 5000}: the cause")))
+
+    assert line["message"].startswith("schema_not_applied: ")
+    assert line["message"].endswith(": the cause")
+    assert len(line["message"]) < 2100
+
+
 @pytest.mark.parametrize(
     ("address", "logged"),
     [("::ffff:192.0.2.7", "192.0.2.7"), ("2001:DB8::1", "2001:db8::1"), ('"}\n{', ""), (None, "")],
