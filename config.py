@@ -15,6 +15,7 @@ from typing import Any
 import click
 from dotenv.parser import Binding, parse_stream
 
+import capacity
 import values
 
 DEFAULT_CORS_ORIGINS = (
@@ -62,10 +63,10 @@ class Settings:
     session_max_seconds: int = 30 * DAY_SECONDS  # NIST SP 800-63B-4, AAL1
     refresh_reuse_seconds: int = 10
     trusted_proxies: int = 0
-    gunicorn_workers: int = field(default_factory=lambda: cores())
+    gunicorn_workers: int = field(default_factory=lambda: capacity.workers())
     gunicorn_threads: int = 0  # 0: enough for everything that may wait, see gunicorn.conf.py
-    db_pool_size: int = 8  # a worker
-    hash_slots: int = field(default_factory=lambda: cores())  # of all workers together
+    db_pool_size: int = capacity.POOL_SIZE  # a worker
+    hash_slots: int = field(default_factory=lambda: capacity.cores())  # of all workers together
     hash_queue: int = 32  # a worker
     unknown_names: tuple[str, ...] = ()  # variables that look like ours
 
@@ -91,6 +92,10 @@ class Settings:
             raise ConfigError(problems, [_doubt(name) for name in unknown])
         if found.get("debug"):
             found["log_level"] = "DEBUG"
+        workers = found.setdefault(
+            "gunicorn_workers", capacity.workers(found.get("db_pool_size", capacity.POOL_SIZE))
+        )
+        found.setdefault("db_pool_size", capacity.pool_size(workers))
         return cls(**found, unknown_names=unknown)
 
     def doubts(self) -> list[str]:
@@ -114,11 +119,6 @@ class Settings:
         if self.bcrypt_rounds < MIN_SAFE_BCRYPT_ROUNDS:
             found.append(f"BCRYPT_ROUNDS is below {MIN_SAFE_BCRYPT_ROUNDS}: stolen hashes are cheap to guess")
         return found
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_environment(directory: Path | None = None) -> dict[str, str]:

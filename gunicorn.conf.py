@@ -11,13 +11,15 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 import addresses
+import capacity
 import db
 import logs
 from config import HASH_SLOT_DESCRIPTOR, ConfigError, Settings, read_environment
 from worker import BufferingWorker
 
 try:
-    settings = Settings.from_env(read_environment())
+    environ = read_environment()
+    settings = Settings.from_env(environ)
 except ConfigError as exc:
     sys.exit(str(exc))  # here rather than in a worker, which would be started again and again
 
@@ -75,7 +77,20 @@ os.environ[HASH_SLOT_DESCRIPTOR] = str(slot_file.fileno())
 def on_starting(server: Arbiter) -> None:
     if not {"GUNICORN_FD", "LISTEN_FDS"} & set(os.environ):  # else the sockets were opened for us
         addresses.require_free(server.address)
-    if threads <= threads_that_wait:
+    tell_capacity(server.cfg)
+
+
+def tell_capacity(cfg: Config) -> None:
+    sizes = {
+        "GUNICORN_WORKERS": cfg.workers,
+        "GUNICORN_THREADS": cfg.threads,
+        "HASH_SLOTS": settings.hash_slots,
+        "DB_POOL_SIZE": settings.db_pool_size,
+    }
+    chosen = " ".join(f"{name}={size}{' (set)' * (name in environ)}" for name, size in sizes.items())
+    connections = cfg.workers * (settings.db_pool_size + 1)
+    log.info("capacity: %s, at most %d connections; %s", chosen, connections, capacity.limits())
+    if cfg.threads <= threads_that_wait:
         log.warning("GUNICORN_THREADS should be above %d, or a storm may stop /health", threads_that_wait)
     if settings.debug:
         log.warning("FLASK_DEBUG only means LOG_LEVEL=DEBUG here: no debugger under gunicorn")

