@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import config
+import healthcheck as healthcheck_module
 import service
 from config import Settings, read_environment
 from conftest import SECRET_KEY
@@ -180,28 +182,56 @@ def test_dockerfile_is_clean_for_hadolint() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def healthcheck(port: int, tmp_path: Path) -> int:
-    """Run the image's health check against the service on `port` and return its exit status."""
+def healthcheck(image: Path, port: str) -> tuple[int, str]:
+    """Run the image's health check where PORT is `port`; return its exit status and all that it prints."""
     (line,) = instructions("HEALTHCHECK")
     program, *arguments = json.loads(line.partition("CMD ")[2])
     assert program == "python"
     proxies = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
-    return run_in(tmp_path, *arguments, environ={"PORT": str(port)} | proxies).returncode
+    done = run_in(image, *arguments, environ={"PORT": port} | proxies)
+    return done.returncode, done.stdout + done.stderr
 
 
-def test_healthcheck_passes_while_the_database_is_connected(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("port", ["{}", "{}\r", '"{}"'], ids=["plain", "CRLF", "quotes"])
+def test_healthcheck_passes_while_the_database_is_connected(
+    settings: Settings, image: Path, tmp_path: Path, port: str
+) -> None:
     environ = {"DB_URL": settings.db_url, "SECRET_KEY": SECRET_KEY}
     with service.running(tmp_path / "log", **environ) as running:
-        assert healthcheck(running.port, tmp_path) == 0
+        assert healthcheck(image, port.format(running.port)) == (0, "healthy\n")
 
 
-def test_healthcheck_fails_without_the_database(tmp_path: Path) -> None:
+def test_healthcheck_without_the_database_says_so_in_one_line(image: Path, tmp_path: Path) -> None:
     with service.running(tmp_path / "log", DB_URL=NO_DATABASE, SECRET_KEY=SECRET_KEY) as running:
-        assert healthcheck(running.port, tmp_path) == 1
+        told = healthcheck(image, str(running.port))
+
+    assert told == (1, "unhealthy: The database cannot be reached.\n")
 
 
-def test_healthcheck_asks_the_default_port_when_none_is_set() -> None:
-    assert f"(os.environ.get('PORT') or '{DEFAULTS.port}')" in instructions("HEALTHCHECK")[0]
+def test_healthcheck_without_the_service_says_so_in_one_line(image: Path) -> None:
+    status, told = healthcheck(image, str(service.free_port()))
+
+    assert status == 1
+    assert re.fullmatch(r"unhealthy: no answer \(ConnectionRefusedError: .+\)\n", told)
+
+
+def test_healthcheck_asks_the_default_port_when_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Mock(side_effect=ConnectionRefusedError)
+    monkeypatch.setattr(healthcheck_module, "HTTPConnection", connection)
+    monkeypatch.setenv("PORT", "")
+
+    with pytest.raises(ConnectionRefusedError):
+        healthcheck_module.ask()
+
+    assert connection.call_args.args == ("127.0.0.1", DEFAULTS.port)
+
+
+def test_healthcheck_is_soon_healthy_for_every_builder() -> None:
+    (line,) = instructions("HEALTHCHECK")
+
+    assert "--start-interval" not in line  # which builders before Docker 25 refuse
+    (seconds,) = re.findall(r"--interval=(\d+)s", line)
+    assert int(seconds) <= 5
 
 
 @pytest.fixture(scope="module")
@@ -235,12 +265,12 @@ def test_compose_passes_a_variable_on(compose: dict[str, Any], name: str) -> Non
     assert filled_in(value, **{name: "given"}) == "given"
 
 
-def test_compose_publishes_the_port_that_the_service_listens_on(compose: dict[str, Any]) -> None:
+def test_compose_publishes_the_port_on_this_machine_only(compose: dict[str, Any]) -> None:
     user_service = compose["services"]["user-service"]
     inside = user_service["environment"]["PORT"]
 
-    assert [filled_in(port) for port in user_service["ports"]] == [f"{DEFAULTS.port}:{inside}"]
-    assert filled_in(user_service["ports"][0], PORT="8090") == f"8090:{inside}"
+    assert [filled_in(port) for port in user_service["ports"]] == [f"127.0.0.1:{DEFAULTS.port}:{inside}"]
+    assert filled_in(user_service["ports"][0], PORT="8090") == f"127.0.0.1:8090:{inside}"
     assert instructions("EXPOSE") == [inside]
 
 
