@@ -63,6 +63,7 @@ class Settings:
     session_max_seconds: int = 30 * DAY_SECONDS  # NIST SP 800-63B-4, AAL1
     refresh_reuse_seconds: int = 10
     trusted_proxies: int = 0
+    keepalive_seconds: int = 75  # longer than load balancers keep an idle connection
     gunicorn_workers: int = field(default_factory=lambda: capacity.workers())
     gunicorn_threads: int = 0  # 0: enough for everything that may wait, see gunicorn.conf.py
     db_pool_size: int = capacity.POOL_SIZE  # a worker
@@ -200,6 +201,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "SESSION_MAX_SECONDS": values.whole_number(1, 366 * DAY_SECONDS),
     "REFRESH_REUSE_SECONDS": values.whole_number(0, 300),
     "TRUSTED_PROXIES": values.whole_number(0, 10),
+    "KEEPALIVE_SECONDS": values.whole_number(1, 3600),
     "BCRYPT_ROUNDS": values.whole_number(4, 16),
     "PASSWORD_MIN_LENGTH": values.whole_number(8, 64),
     "LOG_LEVEL": values.log_level,

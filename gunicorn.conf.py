@@ -50,7 +50,7 @@ worker_connections = max(16, min(most_connections, soft_limit - files_for_others
 
 timeout = 30
 graceful_timeout = 20
-keepalive = 5
+keepalive = settings.keepalive_seconds
 control_socket_disable = True
 # A heartbeat must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -116,6 +116,7 @@ def test_required_variable_is_named_when_it_is_missing(name: str, absent: bool) 
         ("DB_URL", "postgresql://u:a]?#:c@db/users", "db_url", "postgresql://u:a]?#:c@db/users"),
         ("DB_URL", "postgresql://u\u2100:p@db/users", "db_url", "postgresql://u\u2100:p@db/users"),
         ("DB_URL", "postgresql://db/users?user=a@b", "db_url", "postgresql://db/users?user=a@b"),
+        ("KEEPALIVE_SECONDS", "3600", "keepalive_seconds", 3600),
         (
             "DB_URL",
             "postgresql://db/users?sslmode=require",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -162,6 +163,23 @@ def test_log_says_at_the_start_what_was_chosen_and_why(running: service.Service)
     assert "GUNICORN_WORKERS=2 (set) GUNICORN_THREADS=" in told
     assert "DB_POOL_SIZE=8, at most 18 connections; " in told
     assert f" of the machine's {os.cpu_count()} cores" in told
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({}, 75), ({"KEEPALIVE_SECONDS": "30"}, 30)])
+def test_idle_connections_are_kept_as_long_as_is_set(
+    tmp_path: Path, given: dict[str, str], seconds: int
+) -> None:
+    environ = {"DB_URL": "postgresql://127.0.0.1:1/none", "SECRET_KEY": SECRET_KEY} | given
+
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "--print-config"],
+        cwd=service.copy_code(tmp_path / "code"),
+        env=service.ENVIRON | environ,
+        capture_output=True,
+        text=True,
+    )
+
+    assert re.search(rf"^keepalive += {seconds}$", done.stdout, re.MULTILINE)
 
 
 def test_port_in_use_is_one_line(tmp_path: Path) -> None:
