@@ -1,21 +1,34 @@
 """How the service is served in production: `gunicorn` in this folder reads this file by itself."""
 
+import gc
+import importlib
 import logging
 import os
 import resource
 import sys
 import tempfile
+from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-import addresses
-import capacity
-import db
-import logs
-from config import HASH_SLOT_DESCRIPTOR, ConfigError, Settings, read_environment
-from worker import BufferingWorker
+# At SIGHUP gunicorn reads this file again, in a process that has the modules of the release before.
+FOLDER = Path(__file__).parent
+for name, module in list(sys.modules.items()):
+    source = Path(getattr(module, "__file__", None) or "/")
+    ours = source.is_relative_to(FOLDER) and "site-packages" not in source.parts  # of .venv
+    if ours and name not in (__name__, "__main__"):
+        del sys.modules[name]
+importlib.invalidate_caches()
+
+import addresses  # noqa: E402
+import capacity  # noqa: E402
+import db  # noqa: E402
+import handover  # noqa: E402
+import logs  # noqa: E402
+from config import HASH_SLOT_DESCRIPTOR, ConfigError, Settings, read_environment  # noqa: E402
+from worker import BufferingWorker  # noqa: E402
 
 try:
     environ = read_environment()
@@ -77,6 +90,13 @@ os.environ[HASH_SLOT_DESCRIPTOR] = str(slot_file.fileno())
 def on_starting(server: Arbiter) -> None:
     if not {"GUNICORN_FD", "LISTEN_FDS"} & set(os.environ):  # else the sockets were opened for us
         addresses.require_free(server.address)
+    handover.guard(server)
+    tell_capacity(server.cfg)
+
+
+def on_reload(server: Arbiter) -> None:
+    server.log = JsonLogger(server.cfg)  # the arbiter has one of the class as it was before
+    gc.collect()  # the modules of the release before the last one, and the files that they hold open
     tell_capacity(server.cfg)
 
 

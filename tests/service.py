@@ -27,12 +27,13 @@ UNCOUNTED = {"COVERAGE_PROCESS_START": ""}
 
 @dataclass(frozen=True)
 class Service:
-    """A running gunicorn. log: where its stdout and stderr go."""
+    """A running gunicorn. log: where its stdout and stderr go. code: the copy that it runs from."""
 
     url: str
     port: int
     process: "subprocess.Popen[bytes]"
     log: Path
+    code: Path
 
     def workers(self) -> list[int]:
         """Return the pids of the workers."""
@@ -72,7 +73,7 @@ def running(
     command = ["sh", "-c", f'{before}\nexec "$@"', "sh", sys.executable, "-m", "gunicorn", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=code, env=variables, stdout=output, stderr=output)
-    service = Service(f"http://127.0.0.1:{port}", port, process, log)
+    service = Service(f"http://127.0.0.1:{port}", port, process, log, code)
     try:
         _wait_until_alive(service, path)
         yield service
