@@ -13,9 +13,21 @@ from psycopg2.extensions import cursor, make_dsn, parse_dsn
 
 import schema
 from in_time import STATEMENT_SECONDS, InTime
-from pool import Connection, ConnectionLost, DatabaseUnavailable, Pool, Undone, first_line, limit, wait
+from pool import (
+    Connection,
+    ConnectionLost,
+    DatabaseUnavailable,
+    Pool,
+    StatementRefused,
+    Undone,
+    described,
+    first_line,
+    limit,
+    wait,
+)
 from pool import transaction as transaction
 from schema import SchemaError as SchemaError
+from schema import require_usable as require_usable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +41,15 @@ PINGS_WAITING = 8
 SCHEMA_SECONDS = 20.0  # at start; building an index on a large table takes a while
 SCHEMA_RETRY_SECONDS = 10.0
 
+# PostgreSQL speaks of a value, a constraint, a name, a right or a trigger, not of itself.
+ABOUT_THE_STATEMENT = (
+    psycopg2.DataError,
+    psycopg2.IntegrityError,
+    psycopg2.ProgrammingError,
+    psycopg2.NotSupportedError,
+    psycopg2.errors.RaiseException,
+)
+
 
 class Database:
     """PostgreSQL as the rest of the service sees it: statements in, rows or DatabaseUnavailable out."""
@@ -38,10 +59,9 @@ class Database:
         # when the server is frozen.
         psycopg2.extensions.set_wait_callback(wait)
         self._dsn = _with_session_options(url)
-        connect = self._connect_to_schema
-        self._pool = Pool(connect, size=pool_size, waiting=WAITING, wait_seconds=WAIT_SECONDS)
+        self._pool = Pool(self._connect, size=pool_size, waiting=WAITING, wait_seconds=WAIT_SECONDS)
         # A pool of its own: whether the database answers must not depend on who holds the others.
-        self._ping_pool = Pool(connect, size=1, waiting=PINGS_WAITING, wait_seconds=PING_SECONDS)
+        self._ping_pool = Pool(self._connect, size=1, waiting=PINGS_WAITING, wait_seconds=PING_SECONDS)
         self._schema_ready = False
         self._schema_failure: SchemaError | None = None
         self._schema_retry_at = 0.0
@@ -80,7 +100,7 @@ class Database:
         limit.at = time.monotonic() + seconds
         conn = self._connect()
         try:
-            while not schema.apply(conn, seconds, again=again):
+            while not schema.apply(conn, self._connect, again=again):
                 time.sleep(schema.LOCK_PAUSE_SECONDS)
         except SchemaError as exc:
             self._remember(exc)
@@ -102,16 +122,16 @@ class Database:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
+        if not self._schema_ready:
+            self._refuse_while_schema_fails()
         conn = pool.take()
         try:
+            if not self._schema_ready:
+                self._bring_schema(conn)
             with conn.cursor(cursor_factory=kind) as cur:
                 return query(cur, *args, **kwargs)
-        except (psycopg2.IntegrityError, psycopg2.DataError):
-            raise  # what the driver says of the data, not of the server
-        except (DeadlockDetected, SerializationFailure) as exc:
-            raise Undone(first_line(exc)) from exc
         except psycopg2.Error as exc:
-            raise (ConnectionLost if conn.closed else DatabaseUnavailable)(first_line(exc)) from exc
+            raise self._failure(exc, conn) from exc
         finally:
             pool.give_back(conn)
 
@@ -121,26 +141,33 @@ class Database:
         except psycopg2.Error as exc:
             raise DatabaseUnavailable(f"cannot connect: {first_line(exc)}") from exc
 
-    def _connect_to_schema(self) -> Connection:
-        """Connect, and see to the schema if the database was away when the service started."""
+    def _failure(self, exc: psycopg2.Error, conn: Connection) -> DatabaseUnavailable:
+        if lost := schema.lost_table(exc):
+            self._schema_ready = False
+            return lost
+        if isinstance(exc, ABOUT_THE_STATEMENT):
+            return StatementRefused(described(exc))
+        if isinstance(exc, (DeadlockDetected, SerializationFailure)):
+            return Undone(first_line(exc))
+        return (ConnectionLost if conn.closed else DatabaseUnavailable)(first_line(exc))
+
+    def _refuse_while_schema_fails(self) -> None:
         if (failure := self._schema_failure) and time.monotonic() < self._schema_retry_at:
             # A new one each time: an exception that is raised again keeps the frames of every time.
             raise SchemaError(str(failure), sentence=failure.sentence) from failure.__cause__
-        conn = self._connect()
-        if not self._schema_ready:
-            try:
-                schema.apply(conn, STATEMENT_SECONDS)
-            except DatabaseUnavailable as exc:
-                conn.close()
-                self._remember(exc)
-                raise
-            self._schema_ready = True
-        return conn
 
-    def _remember(self, exc: DatabaseUnavailable) -> None:
-        if isinstance(exc, SchemaError):
-            self._schema_failure = exc
-            self._schema_retry_at = time.monotonic() + SCHEMA_RETRY_SECONDS
+    def _bring_schema(self, conn: Connection) -> None:
+        """Apply the schema: the database was away when the service started, or was emptied since."""
+        try:
+            schema.apply(conn, self._connect)
+        except SchemaError as exc:
+            self._remember(exc)
+            raise
+        self._schema_ready = True
+
+    def _remember(self, exc: SchemaError) -> None:
+        self._schema_failure = exc
+        self._schema_retry_at = time.monotonic() + SCHEMA_RETRY_SECONDS
 
 
 def is_writable(cur: cursor) -> bool:

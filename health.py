@@ -9,9 +9,9 @@ from typing import Any
 from flask import Flask
 from psycopg2.extensions import cursor
 
-from auth import responses, users
+from auth import responses
 from bulkhead import Bulkhead, Full
-from db import PING_SECONDS, Database, SchemaError, is_writable
+from db import PING_SECONDS, Database, SchemaError, is_writable, require_usable
 from pool import ConnectionLost, DatabaseUnavailable
 
 WAITING = 8  # how many threads may wait for a check
@@ -63,7 +63,7 @@ class Health:
             nonlocal answered
             writable = is_writable(cur)
             answered = True
-            users.require_readable(cur)
+            require_usable(cur)
             return writable
 
         try:
@@ -80,9 +80,9 @@ def _is_answer(exc: DatabaseUnavailable) -> bool:
 
 def _problem(exc: DatabaseUnavailable, *, connected: bool) -> Problem:
     if isinstance(exc, SchemaError):
-        return Problem(exc.sentence, str(exc), connected)
+        return Problem(exc.sentence, str(exc), connected=True)
     if connected:
-        return Problem("The database does not let the service read its users.", str(exc), connected)
+        return Problem("The database does not let the service use its tables.", str(exc), connected)
     return Problem("The database cannot be reached.", str(exc), connected)
 
 

@@ -27,6 +27,10 @@ class Undone(DatabaseUnavailable):
     """PostgreSQL undid a transaction because of another one: a second try may succeed."""
 
 
+class StatementRefused(DatabaseUnavailable):
+    """PostgreSQL works and refuses the statement: trying again, or another connection, does not help."""
+
+
 class PoolExhausted(DatabaseUnavailable):
     """Every pooled connection stayed in use for as long as a request may wait."""
 
@@ -152,6 +156,17 @@ def transaction(cur: cursor) -> Iterator[None]:
             cur.execute("ROLLBACK")
         raise
     cur.execute("COMMIT")
+
+
+def described(exc: psycopg2.Error, **more: str) -> str:
+    """Return what leads an operator to the cause: the SQLSTATE and what PostgreSQL names, no values."""
+    named = {
+        "sqlstate": exc.pgcode,
+        "table": exc.diag.table_name,
+        "column": exc.diag.column_name,
+        "constraint": exc.diag.constraint_name,
+    } | more
+    return f"{' '.join(f'{name}={value}' for name, value in named.items() if value)}: {first_line(exc)}"
 
 
 def first_line(exc: psycopg2.Error) -> str:

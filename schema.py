@@ -1,27 +1,28 @@
-"""Which version of schema.sql a database has, and how it gets the newest one."""
+"""How a database gets the newest version of schema.sql."""
 
-import hashlib
 import logging
-import re
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
 from psycopg2.extensions import cursor, quote_ident
 
 from pool import Connection, DatabaseUnavailable, first_line, seconds_left, transaction
+from schema_version import Version, read
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
-VERSION_TABLE = "auth_schema"  # which nothing but the next start needs
-END_OF_TRANSACTION = "-- End of transaction.\n"
-SCHEMA_LOCK = 0x55534552  # "USER": the advisory lock that starting processes queue for
+SCHEMA_LOCK = 0x55534552  # "USER": the advisory lock that starting processes wait for
 LOCK_SECONDS = 1.0  # every request for the table waits behind a statement that waits for its lock
 LOCK_PAUSE_SECONDS = 4.0
+TURN_PAUSE_SECONDS = 0.05
 
 log = logging.getLogger("db")
 
 
 class SchemaError(DatabaseUnavailable):
-    """schema.sql cannot be applied to this database; the message tells the operator why.
+    """The database has not what schema.sql describes; the message tells the operator why.
 
     sentence: the same for anybody, without names.
     """
@@ -31,86 +32,145 @@ class SchemaError(DatabaseUnavailable):
         self.sentence = sentence
 
 
-def apply(conn: Connection, seconds: float, *, again: bool = False) -> bool:
+def apply(conn: Connection, connect: Callable[[], Connection], *, again: bool = False) -> bool:
     """Apply schema.sql unless this version was applied before; `again` applies it in any case.
 
-    A database that lacks nothing but the newest version serves also where that cannot be applied.
-    Returns False if it has to be tried again: only where `again` may wait for a lock. Raises SchemaError
-    or DatabaseUnavailable.
+    connect: opens another connection, which does the work. A database that lacks nothing but the newest
+    version serves also where that cannot be applied. Returns False if it has to be tried again: only where
+    `again` may wait for a lock. Raises SchemaError or DatabaseUnavailable.
     """
-    version = _Version(SCHEMA_FILE.read_text(encoding="utf-8"))
+    version = read(SCHEMA_FILE)
     complete = False
     try:
         with conn.cursor() as cur:
-            complete = version.missing(cur) <= {VERSION_TABLE}
+            complete = version.is_complete(cur)
             # Asking first spares a restart the locks that CREATE takes, and the right to create.
-            if not again and version.is_applied(cur):
-                return True
-            del conn.notices[:]
-            if not _apply_parts(cur, version, seconds, again=again):
-                return True
-    except psycopg2.Error as exc:
-        failure = _schema_failure(exc, conn)
+            if again or not version.is_applied(cur):
+                _apply_in_turn(cur, connect, version, again=again)
+            if differences := version.differences(cur):
+                log.warning("schema_differs: users: %s", "; ".join(differences))
+        return True
+    except (psycopg2.Error, DatabaseUnavailable) as exc:
+        failure = exc if isinstance(exc, DatabaseUnavailable) else _schema_failure(exc, conn)
         patient = again and seconds_left() > LOCK_PAUSE_SECONDS + 2 * LOCK_SECONDS
         if patient and isinstance(exc, psycopg2.errors.LockNotAvailable):
             log.warning("schema_waits: %s", failure)
             return False
         if again or not complete or conn.closed:
+            if failure is exc:
+                raise
             raise failure from exc
         log.warning("schema_not_brought_up_to_date: %s; what the database has is served", failure)
         return True
+
+
+def require_usable(cur: cursor) -> None:
+    """Touch the tables and every column of theirs. Raises SchemaError if the role lacks a right."""
+    if missing := read(SCHEMA_FILE).missing_rights(cur):
+        raise SchemaError(
+            f"the role of DB_URL lacks rights: {', '.join(missing)}",
+            sentence="The database does not let the service use its tables.",
+        )
+
+
+def lost_table(exc: psycopg2.Error) -> SchemaError | None:
+    """Return what to say if somebody removed a table of ours under the running service, else None."""
+    if not isinstance(exc, psycopg2.errors.UndefinedTable) or not read(SCHEMA_FILE).names_a_table(str(exc)):
+        return None
+    return SchemaError(
+        f"{first_line(exc)}; the next request applies schema.sql again",
+        sentence="A table of the service is gone; it is being made again.",
+    )
+
+
+def _apply_in_turn(cur: cursor, connect: Callable[[], Connection], version: Version, *, again: bool) -> None:
+    """Apply schema.sql when nobody else does, unless another process was faster.
+
+    The lock belongs to a transaction of `cur` in which nothing else happens: a pooler keeps that on one
+    connection, and no index waits for it, because it has no snapshot.
+    """
+    reserve = seconds_left() / 5  # for the work itself
+    while True:
+        with transaction(cur):
+            cur.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            cur.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            cur.execute("SELECT pg_try_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+            if cur.fetchone() == (True,):
+                if again or not version.is_applied(cur):
+                    with closing(connect()) as worker:
+                        _apply(worker, version)
+                return
+        if seconds_left() < reserve:
+            raise SchemaError(
+                "another process applies schema.sql and is not ready yet",
+                sentence="The schema is being applied.",
+            )
+        time.sleep(TURN_PAUSE_SECONDS)  # outside of a transaction: an index waits for those that it meets
+
+
+def _apply(conn: Connection, version: Version) -> None:
+    with conn.cursor() as cur:
+        _set(cur, client_min_messages="warning", lock_timeout=f"{LOCK_SECONDS * 1000:.0f}")
+        _limit_statements(cur)
+        with transaction(cur):
+            cur.execute(version.tables)
+            if lacking := version.missing_columns(cur):
+                raise _foreign_table(lacking)
+        _set(cur, lock_timeout="0")  # nobody waits for who waits to build an index
+        try:
+            for statement in version.indexes.values():
+                _limit_statements(cur)
+                cur.execute(statement)
+        except psycopg2.errors.UniqueViolation as exc:
+            raise _clash(cur, exc) from exc
+        with transaction(cur):
+            cur.execute("DELETE FROM auth_schema")
+            cur.execute("INSERT INTO auth_schema VALUES (%s)", (version.fingerprint,))
     for notice in conn.notices:
         log.warning("schema_warning: %s", notice.partition(":")[2].strip().splitlines()[0])
     log.info("schema_applied fingerprint=%s", version.fingerprint)
-    return True
 
 
-def _apply_parts(cur: cursor, version: "_Version", seconds: float, *, again: bool) -> bool:
-    """Apply the parts of schema.sql; return False if another process was faster.
-
-    A transaction for each part, so that the locks of one end before the next, which may take long.
-    """
-    parts = version.schema.split(END_OF_TRANSACTION)
-    for part in parts:
-        with transaction(cur):
-            _set(cur, statement_timeout=f"{seconds * 1000:.0f}", client_min_messages="warning")
-            cur.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
-            if not again and version.is_applied(cur):
-                return False
-            _set(cur, lock_timeout=f"{LOCK_SECONDS * 1000:.0f}")
-            cur.execute(part)
-            if part is parts[-1]:
-                cur.execute("DELETE FROM auth_schema")
-                cur.execute("INSERT INTO auth_schema VALUES (%s)", (version.fingerprint,))
-    return True
-
-
-class _Version:
-    """A version of schema.sql, and whether a database has it."""
-
-    def __init__(self, schema: str) -> None:
-        self.schema = schema
-        self.fingerprint = hashlib.sha256(schema.encode()).hexdigest()
-        self._names = re.findall(r"IF NOT EXISTS (\w+)", schema)
-
-    def missing(self, cur: cursor) -> set[str]:
-        """Return the tables and indexes that the database lacks."""
-        cur.execute("SELECT name FROM unnest(%s) AS name WHERE to_regclass(name) IS NULL", (self._names,))
-        return {name for (name,) in cur.fetchall()}
-
-    def is_applied(self, cur: cursor) -> bool:
-        """Return whether this version was applied, and nothing of it removed since."""
-        if self.missing(cur):
-            return False
-        cur.execute("SELECT EXISTS (SELECT FROM auth_schema WHERE fingerprint = %s)", (self.fingerprint,))
-        row = cur.fetchone()
-        return row is not None and bool(row[0])
+def _limit_statements(cur: cursor) -> None:
+    """Let PostgreSQL end a statement a little before we would, so that the connection survives it."""
+    _set(cur, statement_timeout=f"{seconds_left() * 800 + 1:.0f}")
 
 
 def _set(cur: cursor, **parameters: str) -> None:
-    """Set parameters of the session until the end of the transaction."""
+    """Set parameters of the session."""
     for name, value in parameters.items():
-        cur.execute("SELECT set_config(%s, %s, true)", (name, value))
+        cur.execute("SELECT set_config(%s, %s, false)", (name, value))
+
+
+def _foreign_table(lacking: set[str]) -> SchemaError:
+    return SchemaError(
+        f"schema.sql cannot be applied: the database lacks {', '.join(sorted(lacking))}; if the table is"
+        " somebody else's, rename it or use another database, else add the columns that schema.sql describes",
+        sentence="The schema cannot be applied: a table lacks columns; the log names them.",
+    )
+
+
+def _clash(cur: cursor, exc: psycopg2.Error) -> SchemaError:
+    """Return an error with the ids of the users that differ only in case: the index's own names none."""
+    cur.execute(
+        """
+        SELECT 'the usernames of users ' || string_agg(id::text, ', ' ORDER BY id)
+        FROM users
+        GROUP BY lower(username COLLATE "C")
+        HAVING count(*) > 1
+        UNION ALL
+        SELECT 'the emails of users ' || string_agg(id::text, ', ' ORDER BY id)
+        FROM users
+        GROUP BY lower(email COLLATE "C")
+        HAVING count(*) > 1
+        LIMIT 20
+        """
+    )
+    clashes = "; ".join(clash for (clash,) in cur.fetchall()) or first_line(exc)
+    return SchemaError(
+        f"schema.sql cannot be applied: these differ only in case, change all but one: {clashes}",
+        sentence="The schema cannot be applied: some users differ only in case; the log has their ids.",
+    )
 
 
 def _schema_failure(exc: psycopg2.Error, conn: Connection) -> DatabaseUnavailable:
@@ -120,11 +180,14 @@ def _schema_failure(exc: psycopg2.Error, conn: Connection) -> DatabaseUnavailabl
             f"{reason}; a transaction holds a table: wait for it, or find it in pg_stat_activity",
             sentence="The schema cannot be applied yet: somebody else uses the tables.",
         )
+    if isinstance(exc, psycopg2.errors.QueryCanceled):
+        return SchemaError(
+            f"{reason}; run `flask --app app init-db`, which takes its time, or find the transaction that it"
+            " waits for in pg_stat_activity",
+            sentence="The schema cannot be applied yet: it takes longer than a start may.",
+        )
     if isinstance(exc, psycopg2.OperationalError):
         return DatabaseUnavailable(reason)
-    if isinstance(exc, psycopg2.errors.UniqueViolation):
-        sentence = "The schema cannot be applied: some users differ only in case; the log has their ids."
-        return SchemaError(reason, sentence=sentence)
     if isinstance(exc, psycopg2.errors.InsufficientPrivilege):  # since PostgreSQL 15 only an owner may create
         role = quote_ident(conn.info.user, conn)
         return SchemaError(

@@ -1,5 +1,6 @@
 -- The database of the User Service. Every statement may run any number of times: the service applies this
--- file when it starts, `flask --app app init-db` does so by hand, and so may psql.
+-- file when it starts, `flask --app app init-db` does so by hand, and so may `psql -f`. The service runs what
+-- comes before the indexes in one transaction.
 
 CREATE TABLE IF NOT EXISTS users (
     id SERIAL PRIMARY KEY,
@@ -42,41 +43,53 @@ BEGIN
 END
 $$;
 
--- Indexes take long on a large table, and the lock of the widening would keep everybody from reading meanwhile.
--- End of transaction.
-
--- Usernames and emails are unique without regard to case. COLLATE "C" folds A-Z only, the same in every
--- locale: in a Turkish database plain lower('I') is not 'i'. An older table may hold rows that differ only in
--- case; naming them says more than the failure of the index would.
+-- An earlier version called its table of sessions by a name that others use, too. The table is ours if it has our
+-- columns and no other.
 DO $$
 DECLARE
-    clashes TEXT;
+    old RECORD;
 BEGIN
-    IF to_regclass('users_username_lower_key') IS NULL OR to_regclass('users_email_lower_key') IS NULL THEN
-        SELECT string_agg(clash, '; ') INTO clashes FROM (
-            SELECT 'the usernames of users ' || string_agg(id::text, ', ' ORDER BY id) AS clash
-            FROM users GROUP BY lower(username COLLATE "C") HAVING count(*) > 1
-            UNION ALL
-            SELECT 'the emails of users ' || string_agg(id::text, ', ' ORDER BY id)
-            FROM users GROUP BY lower(email COLLATE "C") HAVING count(*) > 1
-            LIMIT 20
-        ) AS found;
-        IF clashes IS NOT NULL THEN
-            RAISE unique_violation USING
-                MESSAGE = 'these differ only in case, change all but one: ' || clashes;
-        END IF;
+    IF to_regclass('auth_sessions') IS NOT NULL OR ARRAY(
+        SELECT attname || ' ' || format_type(atttypid, atttypmod)
+        FROM pg_attribute
+        WHERE attrelid = to_regclass('sessions') AND attnum > 0 AND NOT attisdropped
+        ORDER BY attnum
+    ) <> ARRAY[
+        'id bigint', 'user_id integer', 'handle_hash bytea', 'token_hash bytea', 'previous_hash bytea',
+        'salt bytea', 'rotated_at timestamp with time zone', 'created_at timestamp with time zone',
+        'last_used_at timestamp with time zone', 'valid_until timestamp with time zone',
+        'expires_at timestamp with time zone', 'ip text', 'user_agent text'
+    ] THEN
+        RETURN;
     END IF;
+    ALTER TABLE sessions RENAME TO auth_sessions;
+    EXECUTE format(
+        'ALTER SEQUENCE %s RENAME TO auth_sessions_id_seq', pg_get_serial_sequence('auth_sessions', 'id')
+    );
+    FOR old IN
+        SELECT conname AS name
+        FROM pg_constraint
+        WHERE conrelid = 'auth_sessions'::regclass AND starts_with(conname, 'sessions_')
+    LOOP  -- this renames the index of a constraint, too
+        EXECUTE format('ALTER TABLE auth_sessions RENAME CONSTRAINT %I TO %I', old.name, 'auth_' || old.name);
+    END LOOP;
+    FOR old IN
+        SELECT indexrelid::regclass AS index, relname AS name
+        FROM pg_index
+        JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE indrelid = 'auth_sessions'::regclass AND starts_with(relname, 'sessions_')
+    LOOP
+        EXECUTE format('ALTER INDEX %s RENAME TO %I', old.index, 'auth_' || old.name);
+    END LOOP;
+    RAISE WARNING 'the table sessions is auth_sessions now: processes of an earlier version cannot use it any more';
 END
 $$;
-
-CREATE UNIQUE INDEX IF NOT EXISTS users_username_lower_key ON users (lower(username COLLATE "C"));
-CREATE UNIQUE INDEX IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));
 
 -- Sessions: one for each registration and login; the access token names it in its claim "sid". A refresh token is
 -- a handle, the same for the whole session, and a secret that every refresh replaces. Only SHA-256 is kept of either.
 CREATE TABLE IF NOT EXISTS auth_sessions (
     id BIGSERIAL PRIMARY KEY,
-    user_id INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     handle_hash BYTEA UNIQUE NOT NULL,
     token_hash BYTEA NOT NULL,
     previous_hash BYTEA,                    -- of the refresh token that was replaced last
@@ -90,8 +103,20 @@ CREATE TABLE IF NOT EXISTS auth_sessions (
     user_agent TEXT NOT NULL
 );
 
-CREATE INDEX IF NOT EXISTS auth_sessions_user_id_idx ON auth_sessions (user_id);
-CREATE INDEX IF NOT EXISTS auth_sessions_valid_until_idx ON auth_sessions (valid_until);
+-- A table that was carried over has room for the ids of a SERIAL.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = 'users'::regclass AND attname = 'id' AND atttypid = 'bigint'::regtype
+    ) AND EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = 'auth_sessions'::regclass AND attname = 'user_id' AND atttypid = 'integer'::regtype
+    ) THEN
+        ALTER TABLE auth_sessions ALTER COLUMN user_id TYPE BIGINT;
+    END IF;
+END
+$$;
 
 -- Which version of this file was applied last, as its SHA-256; the service writes it.
 CREATE TABLE IF NOT EXISTS auth_schema (
@@ -100,3 +125,34 @@ CREATE TABLE IF NOT EXISTS auth_schema (
 
 -- A service whose role is not the owner asks, too.
 GRANT SELECT ON auth_schema TO PUBLIC;
+
+-- CREATE INDEX CONCURRENTLY that fails leaves an index which looks as if it were there.
+DO $$
+DECLARE
+    broken REGCLASS;
+BEGIN
+    FOR broken IN
+        SELECT indexrelid
+        FROM pg_index
+        JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE indrelid IN ('users'::regclass, 'auth_sessions'::regclass)
+          AND relname IN (
+              'users_username_lower_key', 'users_email_lower_key',
+              'auth_sessions_user_id_idx', 'auth_sessions_valid_until_idx'
+          )
+          AND NOT indisvalid
+    LOOP
+        EXECUTE format('DROP INDEX %s', broken);
+    END LOOP;
+END
+$$;
+
+-- The indexes are built while everybody goes on reading and writing, which PostgreSQL does outside of a
+-- transaction only.
+
+-- Usernames and emails are unique without regard to case. COLLATE "C" folds A-Z only, the same in every
+-- locale: in a Turkish database plain lower('I') is not 'i'.
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_username_lower_key ON users (lower(username COLLATE "C"));
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));
+CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_user_id_idx ON auth_sessions (user_id);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_valid_until_idx ON auth_sessions (valid_until);

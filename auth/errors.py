@@ -7,7 +7,7 @@ from flask import Flask, Response, json
 from werkzeug.exceptions import HTTPException
 
 from db import SchemaError
-from pool import DatabaseUnavailable, PoolExhausted
+from pool import DatabaseUnavailable, PoolExhausted, StatementRefused
 
 RETRY_AFTER_SECONDS = 2
 
@@ -89,6 +89,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(PoolExhausted, _refuse_when_busy)
     app.register_error_handler(DatabaseUnavailable, _refuse_without_database)
     app.register_error_handler(SchemaError, _refuse_without_schema)
+    app.register_error_handler(StatementRefused, _refuse_statement)
     app.register_error_handler(HTTPException, _refuse_http)
 
 
@@ -116,6 +117,11 @@ def _refuse_without_database(exc: DatabaseUnavailable) -> Response:
 def _refuse_without_schema(exc: SchemaError) -> Response:
     log.error("schema_not_applied: %s", exc)
     return _respond(ApiError("database_unavailable"))
+
+
+def _refuse_statement(exc: StatementRefused) -> Response:
+    log.error("database_refused %s", exc)
+    return _respond(ApiError("internal_error"))
 
 
 def _refuse_http(exc: HTTPException) -> Response:

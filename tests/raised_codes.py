@@ -21,6 +21,7 @@ EXCEPTIONS = {
     "ConnectionLost": "database_unavailable",
     "PoolExhausted": "busy",
     "PoolFull": "busy",
+    "StatementRefused": "internal_error",
 }
 CAUGHT_BY = {"DatabaseUnavailable": set(EXCEPTIONS.values()), "ApiError": set(REGISTRY)}
 

@@ -18,7 +18,9 @@ from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, held_open, on_database, run_sql
 from db import Database, SchemaError
 from pool import DatabaseUnavailable
-from schema import END_OF_TRANSACTION, SCHEMA_FILE, SCHEMA_LOCK
+from schema import SCHEMA_FILE, SCHEMA_LOCK
+from schema_version import Version
+from test_schema_tables import CARRY_BACK
 
 OLDER_TABLE = """
     CREATE TABLE users (
@@ -34,6 +36,13 @@ OLDER_TABLE = """
 # "correct horse" at cost 4, made by the bcrypt of an older version.
 OLDER_HASH = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
 INSERT = "INSERT INTO users (username, email, password) VALUES (%s, %s, %s)"
+
+
+def run_by_hand(url: str) -> None:
+    """Run schema.sql as `psql -f` does: every statement by itself."""
+    version = Version(SCHEMA_FILE)
+    for statement in [version.tables, *version.indexes.values()]:
+        run_sql(url, statement)
 
 
 def settings_for(url: str) -> Settings:
@@ -71,7 +80,7 @@ def test_schema_applied_twice_changes_nothing(make_database: MakeDatabase) -> No
     run_sql(url, INSERT, "ada", "ada@example.com", OLDER_HASH)
 
     Database(url).apply_schema()
-    run_sql(url, SCHEMA_FILE.read_text(encoding="utf-8"))
+    run_by_hand(url)
 
     assert run_sql(url, "SELECT username FROM users") == [("ada",)]
 
@@ -172,7 +181,9 @@ def test_columns_of_a_database_that_an_earlier_version_completed_are_widened(ear
 def test_columns_wider_than_specified_stay_as_they_are(make_database: MakeDatabase) -> None:
     url = make_database()
     run_sql(url, "CREATE TABLE users (id SERIAL PRIMARY KEY, username TEXT, email VARCHAR, password TEXT)")
-    run_sql(url, "ALTER TABLE users ADD first_name VARCHAR(200), ADD last_name VARCHAR(100)")
+    run_sql(
+        url, "ALTER TABLE users ADD first_name VARCHAR(200), ADD last_name VARCHAR(100), ADD created_at DATE"
+    )
     before = widths(url)
 
     Database(url).apply_schema()
@@ -191,7 +202,7 @@ def test_column_that_a_view_keeps_narrow_is_warned_about_and_names_itself_when_a
     answer = client.post("/api/auth/register", json=LONG)
 
     warnings = [line["message"] for line in log_lines if line["level"] == "WARNING"]
-    assert [warning.partition(" and ")[0] for warning in warnings if "schema" in warning] == [
+    assert [warning.partition(" and ")[0] for warning in warnings if "schema_warning" in warning] == [
         "schema_warning: users.email is narrower than VARCHAR(255)",
         "schema_warning: users.first_name is narrower than VARCHAR(100)",
     ]
@@ -261,7 +272,7 @@ def test_other_version_of_the_schema_is_applied_by_one_of_many(
 
     with ThreadPoolExecutor(6) as threads:
         done = [threads.submit(Database(url).apply_schema) for _ in range(6)]
-        wait_for_lock(url, waiting=6)
+        wait_for_connections(url, at_least=7)
         time.sleep(0.3)  # longer than one may wait for the table
         holder.close()
         for each in done:
@@ -270,11 +281,10 @@ def test_other_version_of_the_schema_is_applied_by_one_of_many(
     assert [line["message"].partition(" ")[0] for line in log_lines] == ["schema_applied"]
 
 
-def wait_for_lock(url: str, *, waiting: int) -> None:
-    """Return when so many connections wait for an advisory lock."""
-    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+def wait_for_connections(url: str, *, at_least: int) -> None:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     deadline = time.monotonic() + 10
-    while run_sql(url, query) != [(waiting,)]:
+    while run_sql(url, query)[0][0] <= at_least:  # one of them asks
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -377,19 +387,17 @@ def test_widening_does_not_keep_anybody_from_reading_while_indexes_are_built(
     locks = (
         "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'users'::regclass"
     )
-    parts = SCHEMA_FILE.read_text(encoding="utf-8").split(END_OF_TRANSACTION)
+    version = Version(SCHEMA_FILE)
     conn = psycopg2.connect(url)
 
-    held = []
-    for part in parts:
-        with conn, conn.cursor() as cur:  # a transaction each, as the service applies them
-            cur.execute(part)
-            held.append(run_sql(url, locks)[0][0])
+    with conn, conn.cursor() as cur:
+        cur.execute(version.tables)
+        held = run_sql(url, locks)
     conn.close()
 
-    assert held == [1, 0]
-    assert "INDEX" in parts[1]
-    assert "INDEX" not in parts[0]
+    assert held == [(1,)]
+    assert "CREATE INDEX" not in re.sub("--.*", "", version.tables)
+    assert all("CONCURRENTLY" in index for index in version.indexes.values())
 
 
 def test_init_db_waits_for_a_reader_and_lets_others_pass(
@@ -469,6 +477,43 @@ def test_role_that_may_not_change_a_complete_schema_can_serve(
     assert [text.partition(":")[0] for text in warnings if "schema" in text] == [
         "schema_not_brought_up_to_date"
     ]
+
+
+def test_role_that_may_not_rename_the_older_table_of_sessions_is_told_what_helps(
+    plain_role: str, postgres_url: str
+) -> None:
+    owner = as_owner(plain_role, postgres_url)
+    Database(owner).apply_schema()
+    run_sql(owner, CARRY_BACK)
+    run_sql(owner, f"GRANT CREATE ON SCHEMA public TO {urlsplit(plain_role).username}")
+
+    with pytest.raises(
+        SchemaError, match="must be owner of table sessions; make the role of DB_URL the owner"
+    ):
+        Database(plain_role).apply_schema()
+
+    assert run_sql(owner, "SELECT to_regclass('auth_sessions')") == [(None,)]
+
+
+def test_right_that_is_taken_away_is_unhealthy_and_named(
+    plain_role: str, postgres_url: str, log_lines: list[dict[str, Any]]
+) -> None:
+    owner = as_owner(plain_role, postgres_url)
+    role = urlsplit(plain_role).username
+    Database(owner).apply_schema()
+    run_sql(owner, f"GRANT ALL ON users, auth_sessions TO {role}")
+    run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    client = create_app(settings_for(plain_role)).test_client()
+    before = client.get("/health")
+    run_sql(owner, f"REVOKE INSERT ON auth_sessions FROM {role}; REVOKE ALL ON users_id_seq FROM {role}")
+
+    health, registration = client.get("/health"), client.post("/api/auth/register", json=LONG)
+
+    assert (before.status_code, health.status_code, registration.status_code) == (200, 503, 500)
+    assert health.get_json()["error"] == "The database does not let the service use its tables."
+    errors = [line["message"] for line in log_lines if line["level"] == "ERROR"]
+    assert "lacks rights: auth_sessions: INSERT, public.users_id_seq: USAGE" in errors[0]
+    assert "database_refused sqlstate=42501: permission denied" in errors[1]
 
 
 def test_database_that_cannot_hold_a_character_refuses_it(make_database: MakeDatabase) -> None:
