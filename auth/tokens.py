@@ -12,8 +12,7 @@ import jwt
 ALGORITHM = "HS256"
 LEEWAY_SECONDS = 10  # the clocks of two machines differ
 MAX_TIME = 1e300  # a float holds it; JSON has integers that none does
-MAX_USER_ID = 2**31 - 1  # users.id is SERIAL
-MAX_SESSION_ID = 2**63 - 1  # sessions.id is BIGSERIAL
+MAX_ID = 2**63 - 1  # auth_sessions.id is BIGSERIAL, and so may be the users.id of an older table
 
 
 class TokenInvalid(Exception):
@@ -84,7 +83,7 @@ def _signed_claims(token: str, key: str) -> Claims:
 
 def _user_id(claims: dict[str, Any]) -> int:
     user_id = claims.get("id")
-    if type(user_id) is not int or not 0 < user_id <= MAX_USER_ID:  # True is an int, too
+    if type(user_id) is not int or not 0 < user_id <= MAX_ID:  # True is an int, too
         raise TokenInvalid("id")
     if claims.get("sub", str(user_id)) != str(user_id):
         raise TokenInvalid("sub")
@@ -93,7 +92,7 @@ def _user_id(claims: dict[str, Any]) -> int:
 
 def _session_id(claims: dict[str, Any]) -> int | None:
     session_id = claims.get("sid")
-    if session_id is not None and (type(session_id) is not int or not 0 < session_id <= MAX_SESSION_ID):
+    if session_id is not None and (type(session_id) is not int or not 0 < session_id <= MAX_ID):
         raise TokenInvalid("sid")
     return session_id
 

@@ -1,17 +1,14 @@
 """The users table: its rows as frozen dataclasses, and every statement on it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from psycopg2 import DataError, IntegrityError
-from psycopg2.errors import StringDataRightTruncation, UniqueViolation
 from psycopg2.extensions import cursor
 
 from auth.callers import CALLER, Caller
 from auth.errors import ApiError
-from auth.fields import label
+from auth.storing import store
 
 _COLUMNS = "id, username, email, first_name, last_name, created_at"
 
@@ -91,21 +88,22 @@ def update(
     """Change some columns of the user who calls; None when they are gone or their session is over.
 
     changes: column to value; the columns are our own names. password_hash: what was verified, if it was;
-    None also when it has been replaced since. Raises as `storing` does.
+    None also when it has been replaced since. Raises as `storing.store` does.
     """
-    with storing(cur, changes):
-        cur.execute(
-            f"""
-            WITH {CALLER}
-            UPDATE users
-            SET {", ".join(f"{column} = %({column})s" for column in changes)}
-            FROM caller
-            WHERE users.id = caller.id
-              AND (%(password_hash)s::TEXT IS NULL OR users.password = %(password_hash)s)
-            RETURNING {", ".join(f"users.{column}" for column in _COLUMNS.split(", "))}
-            """,
-            caller.parameters() | changes | {"password_hash": password_hash},
-        )
+    store(
+        cur,
+        f"""
+        WITH {CALLER}
+        UPDATE users
+        SET {", ".join(f"{column} = %({column})s" for column in changes)}
+        FROM caller
+        WHERE users.id = caller.id
+          AND (%(password_hash)s::TEXT IS NULL OR users.password = %(password_hash)s)
+        RETURNING {", ".join(f"users.{column}" for column in _COLUMNS.split(", "))}
+        """,
+        changes,
+        caller.parameters() | {"password_hash": password_hash},
+    )
     row = cur.fetchone()
     return User(*row) if row else None
 
@@ -144,63 +142,6 @@ def replace_hash(cur: cursor, user_id: int, *, old: str, new: str) -> bool:
     return cur.rowcount == 1
 
 
-def require_readable(cur: cursor) -> None:
-    """Touch users, which fails when somebody has removed it and waits when somebody has locked it."""
-    cur.execute("SELECT EXISTS (SELECT FROM users)")
-
-
-@contextmanager
-def storing(cur: cursor, values: Mapping[str, str | None]) -> Iterator[None]:
-    """Turn what PostgreSQL refuses of a user's columns into an ApiError; the constraints decide.
-
-    Raises `username_taken` or `email_taken`, and `validation_failed` where an older column is too narrow
-    for a value or the database's encoding has no such character.
-    """
-    try:
-        yield
-    except UniqueViolation as exc:
-        taken = "email_taken" if "email" in (exc.diag.constraint_name or "") else "username_taken"
-        raise ApiError(taken) from exc
-    except StringDataRightTruncation as exc:
-        too_long = _too_long(cur, values)
-        if not too_long:
-            raise  # no value of the client's: the hash, or what a trigger made
-        raise ApiError("validation_failed", fields=too_long) from exc
-    except DataError as exc:
-        raise ApiError("validation_failed", fields=_without_characters(values)) from exc
-
-
 def _credential(cur: cursor) -> Credential | None:
     row = cur.fetchone()
     return Credential(User(*row[1:]), row[0]) if row else None
-
-
-def _too_long(cur: cursor, values: Mapping[str, str | None]) -> dict[str, str]:
-    """Return a sentence for every value that its column has no room for: PostgreSQL does not name columns."""
-    cur.execute(
-        """
-        SELECT name, modifier - 4
-        FROM pg_attribute
-        JOIN pg_type ON pg_type.oid = atttypid
-        CROSS JOIN LATERAL (
-            SELECT
-                attname,
-                CASE typtype WHEN 'd' THEN typbasetype ELSE atttypid END,
-                CASE typtype WHEN 'd' THEN typtypmod ELSE atttypmod END
-        ) AS found (name, type, modifier)
-        WHERE attrelid = 'users'::regclass
-          AND type IN ('varchar'::regtype, 'bpchar'::regtype)
-          AND modifier >= 0
-        """
-    )
-    return {
-        name: f"{label(name)} must be at most {width} characters long."
-        for name, width in cur.fetchall()
-        if len(values.get(name) or "") > width
-    }
-
-
-def _without_characters(values: Mapping[str, str | None]) -> dict[str, str]:
-    sentence = "Names hold a character that this service cannot store."
-    names = ("first_name", "last_name")
-    return {name: sentence for name in names if not (values.get(name) or "").isascii()}

@@ -57,8 +57,8 @@ mixed = st.builds(
 ADA = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
 SPELLINGS = {"first_name": "firstName", "last_name": "lastName"}  # the first counts
 times = st.integers(min_value=0, max_value=2**40)
-ids = st.integers(min_value=1, max_value=tokens.MAX_USER_ID)
-session_ids = st.integers(min_value=1, max_value=tokens.MAX_SESSION_ID)
+ids = st.integers(min_value=1, max_value=tokens.MAX_ID)
+session_ids = st.integers(min_value=1, max_value=tokens.MAX_ID)
 
 
 def register(body: dict[str, Any]) -> validation.Registration:

@@ -116,7 +116,7 @@ def test_verify_refuses_a_token_from_the_future(claim: str, value: object) -> No
         pytest.param({"id": 7.0, "exp": NOW + 60}, id="id as a float"),
         pytest.param({"id": 0, "exp": NOW + 60}, id="id of 0"),
         pytest.param({"id": -7, "exp": NOW + 60}, id="negative id"),
-        pytest.param({"id": 2**31, "exp": NOW + 60}, id="id past SERIAL"),
+        pytest.param({"id": 2**63, "exp": NOW + 60}, id="id past BIGINT"),
         pytest.param({"id": 7, "sub": "8", "exp": NOW + 60}, id="sub of somebody else"),
         pytest.param({"id": 7, "sub": None, "exp": NOW + 60}, id="null sub"),
         pytest.param({"id": 7, "aud": "x", "exp": NOW + 60}, id="an audience"),
@@ -144,7 +144,7 @@ def test_verify_takes_tokens_of_an_earlier_version(claims: dict[str, Any]) -> No
 
 
 def test_verify_takes_the_largest_id() -> None:
-    assert tokens.verify(signed(id=2**31 - 1, exp=NOW + 1), key=KEY, now=NOW).user_id == 2**31 - 1
+    assert tokens.verify(signed(id=2**63 - 1, exp=NOW + 1), key=KEY, now=NOW).user_id == 2**63 - 1
 
 
 def test_verify_refuses_another_key() -> None:
