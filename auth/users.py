@@ -65,18 +65,21 @@ def find_credential(cur: cursor, caller: Caller) -> Credential | None:
 def find_by_login(cur: cursor, login: str) -> Credential | None:
     """Return the user whose email or username this is, without regard to case; None when there is none.
 
-    An older version let a username look like somebody else's email: the owner of the address goes first.
+    login: as it was typed. An older version stored blanks at an end: who is spelled exactly so goes first.
+    It also let a username look like somebody else's email: the owner of the address goes first.
     """
     statement = f"""
         SELECT password, {_COLUMNS}
         FROM users
-        WHERE lower(email COLLATE "C") = lower(%(login)s COLLATE "C")
-           OR lower(username COLLATE "C") = lower(%(login)s COLLATE "C")
-        ORDER BY lower(email COLLATE "C") = lower(%(login)s COLLATE "C") DESC
+        WHERE lower(email COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
+           OR lower(username COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
+        ORDER BY lower(email COLLATE "C") = lower(%(typed)s COLLATE "C") DESC,
+                 lower(username COLLATE "C") = lower(%(typed)s COLLATE "C") DESC,
+                 lower(email COLLATE "C") = lower(%(stripped)s COLLATE "C") DESC
         LIMIT 1
     """
     try:
-        cur.execute(statement, {"login": login})
+        cur.execute(statement, {"typed": login, "stripped": login.strip()})
     except DataError:  # a character that the database's encoding does not have
         return None
     return _credential(cur)

@@ -22,7 +22,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Login:
-    """What was typed as username or email, and the password."""
+    """What was typed as username or email, blanks included, and the password."""
 
     login: str
     password: str = field(repr=False)
@@ -96,12 +96,13 @@ def login(body: dict[str, Any]) -> Login:
     The rules of registration do not apply: what it would refuse is a wrong credential, no more.
     """
     fields = Fields(body)
-    email, username = fields.text("email").strip(), fields.text("username").strip()
-    if not email and not username:
+    email, username = fields.text("email"), fields.text("username")
+    typed = email if email.strip() else username
+    if not typed.strip():
         fields.complain("email", "Email or username is required.")
     password = fields.required_text("password")
     fields.raise_problems()
-    return Login(email or username, password)
+    return Login(typed, password)
 
 
 def refresh_token(body: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app import create_app
+from auth import users
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
 
@@ -208,3 +209,52 @@ def test_start_warns_once_where_the_table_differs(
         "email is character varying(100) instead of VARCHAR(255); "
         "first_name is NOT NULL; tenant is NOT NULL without a default; has the CHECK short"
     ]
+
+
+def test_stored_names_with_blanks_log_in_as_they_are_stored(make_database: MakeDatabase) -> None:
+    older = Older(make_database())
+    client = older.client()
+    for number in range(1, 4):
+        client.post(REGISTER, json=ADA | {"username": f"u{number}", "email": f"u{number}@example.com"})
+    run_sql(older.url, "UPDATE users SET username = 'ada', email = 'a@example.com' WHERE id = 1")
+    run_sql(older.url, "UPDATE users SET username = 'Ada ', email = ' b@example.com' WHERE id = 2")
+    run_sql(older.url, "UPDATE users SET username = 'a@example.com ' WHERE id = 3")
+
+    typed = [
+        "ada",
+        "ada ",
+        "ada  ",
+        " ada",
+        " B@example.com",
+        "a@example.com",
+        "a@example.com ",
+        " a@example.com",
+    ]
+    answers = [client.post(LOGIN, json={"username": name, "password": PASSWORD}) for name in typed]
+    other = client.post(LOGIN, json={"email": "b@example.com", "password": PASSWORD})
+
+    assert [answer.get_json()["user"]["id"] for answer in answers] == [1, 2, 1, 1, 2, 1, 3, 1]
+    assert other.status_code == 401
+
+
+def test_login_of_a_name_uses_the_indexes(make_database: MakeDatabase) -> None:
+    older = Older(make_database())
+    older.client()
+    explained: list[str] = []
+
+    class Explaining:
+        def execute(self, statement: str, parameters: dict[str, str]) -> None:
+            plan = run_sql(older.url, f"SET enable_seqscan = off; EXPLAIN {statement % quoted(parameters)}")
+            explained.extend(row[0] for row in plan)
+
+        def fetchone(self) -> None:
+            return None
+
+    def quoted(parameters: dict[str, str]) -> dict[str, str]:
+        return {name: f"'{value}'" for name, value in parameters.items()}
+
+    users.find_by_login(Explaining(), "ada ")  # type: ignore[arg-type]
+
+    assert "users_username_lower_key" in str(explained)
+    assert "users_email_lower_key" in str(explained)
+    assert "Seq Scan" not in str(explained)
