@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 from gunicorn.workers.base import Worker
 
 import wsgi
-from connection import Connection
+from client_connection import Connection
 from incoming import Request
 
 BUFFER_BYTES = 32 * 1024 * 1024  # of requests that are not answered yet, of all connections together

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connection import SECONDS, STOP_SECONDS, Connection, State
+from client_connection import SECONDS, STOP_SECONDS, Connection, State
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"a" * 2_000_000
