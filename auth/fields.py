@@ -2,11 +2,15 @@
 
 import re
 import unicodedata
+from itertools import chain
 from typing import Any
 
 from auth.errors import ApiError
 
-MAX_PASSWORD_CHARACTERS = 256
+MAX_PASSWORD_CHARACTERS = 256  # in Unicode form NFC
+# No character is composed of more than four: a longer text is too long in NFC as well. Normalising takes
+# time that grows with the square of a run of accents, so this limit comes first.
+MAX_TYPED_CHARACTERS = 4 * MAX_PASSWORD_CHARACTERS
 MAX_NESTING = 32
 
 _NAMES = frozenset({"username", "email", "password", "first_name", "firstName", "last_name", "lastName"})
@@ -20,7 +24,10 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL refuses NUL, UTF-8 ha
 
 
 def normalise(password: str) -> str:
-    """Return the NFC form: two keyboards may compose one password differently (NIST SP 800-63B-4)."""
+    """Return the NFC form: two keyboards may compose one password differently (NIST SP 800-63B-4).
+
+    password: at most MAX_TYPED_CHARACTERS long.
+    """
     return unicodedata.normalize("NFC", password)
 
 
@@ -29,8 +36,9 @@ class Fields:
 
     def __init__(self, body: dict[str, Any]) -> None:
         self._body = body
-        # A name that the client made up is not to be echoed or logged.
-        names = (name if name in _NAMES else "body" for name in body if not _is_storable(body[name]))
+        names = [name for name in body if name in _NAMES and not _are_storable([body[name]])]
+        if not _are_storable([body[name] for name in body if name not in _NAMES]):
+            names.append("body")  # a name that the client made up is not to be echoed or logged
         self._problems = dict.fromkeys(names, _NOT_TEXT)
 
     def complain(self, name: str, sentence: str) -> None:
@@ -80,11 +88,10 @@ class Fields:
 
     def new_password(self, name: str, min_length: int) -> str:
         value = self.required_text(name)
-        length = len(normalise(value))
-        if value and length < min_length:
-            self.complain(name, f"{label(name)} must be at least {min_length} characters long.")
-        elif length > MAX_PASSWORD_CHARACTERS:
+        if len(value) > MAX_TYPED_CHARACTERS or len(composed := normalise(value)) > MAX_PASSWORD_CHARACTERS:
             self.complain(name, f"{label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
+        elif value and len(composed) < min_length:
+            self.complain(name, f"{label(name)} must be at least {min_length} characters long.")
         return value
 
     def name(self, name: str, camel_case: str) -> str | None:
@@ -102,17 +109,17 @@ def label(name: str) -> str:
     return words.capitalize()
 
 
-def _is_storable(value: object) -> bool:
-    """Return whether every string in `value` can be stored and `value` is not nested too deeply."""
-    pending = [(value, 0)]
-    while pending:  # no recursion: the nesting is the client's
-        item, depth = pending.pop()
-        if isinstance(item, str):
-            if UNSTORABLE.search(item):
-                return False
-        elif isinstance(item, (list, dict)):
-            if depth == MAX_NESTING:
-                return False
-            children = item.values() if isinstance(item, dict) else item
-            pending.extend((child, depth + 1) for child in children)
-    return True
+def _are_storable(values: list[Any]) -> bool:
+    """Return whether every string in `values` can be stored and none is nested too deeply.
+
+    Level by level: a body has room for 30,000 values, and a call for each of them would take too long.
+    """
+    for _ in range(MAX_NESTING + 1):  # no recursion: the nesting is the client's
+        if UNSTORABLE.search("".join([value for value in values if type(value) is str])):
+            return False
+        lists = [value for value in values if type(value) is list]
+        objects = [value.values() for value in values if type(value) is dict]
+        values = [*chain.from_iterable(lists), *chain.from_iterable(objects)]
+        if not values:
+            return True
+    return False

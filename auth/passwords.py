@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from flask_bcrypt import Bcrypt
 
 from auth.errors import ApiError
-from auth.fields import normalise
+from auth.fields import MAX_TYPED_CHARACTERS, normalise
 from bulkhead import Bulkhead, Full, SharedPlaces
 
 WAIT_SECONDS = 10.0
@@ -56,6 +56,8 @@ class Passwords:
         does not tell who has an account; a hash of more rounds than configured takes its own, longer
         time. Raises ApiError `busy`.
         """
+        if len(password) > MAX_TYPED_CHARACTERS:  # nobody's; normalising it would take too long
+            password, stored = "", None
         secret = _bcrypt_input(password)
         with self._slot():
             matches = None if stored is None else self._matches(stored, secret)

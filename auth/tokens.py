@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 
 ALGORITHM = "HS256"
+MAX_CHARACTERS = 8192  # an email of 255 characters, each of them escaped in JSON, leaves it half empty
 LEEWAY_SECONDS = 10  # the clocks of two machines differ
 MAX_TIME = 1e300  # a float holds it; JSON has integers that none does
 MAX_ID = 2**63 - 1  # auth_sessions.id is BIGSERIAL, and so may be the users.id of an older table
@@ -67,6 +68,8 @@ def verify(token: str, *, key: str, now: float) -> Claims:
 # A client sends one token many times, and what it says does not change; only the clock does.
 @lru_cache(maxsize=4096)
 def _signed_claims(token: str, key: str) -> Claims:
+    if len(token) > MAX_CHARACTERS:  # PyJWT decodes the header before it looks at the signature
+        raise TokenInvalid("length")
     try:
         claims = jwt.decode(
             token,

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 from auth.errors import ApiError
-from auth.fields import UNSTORABLE, Fields, normalise
+from auth.fields import MAX_TYPED_CHARACTERS, UNSTORABLE, Fields, normalise
+
+MAX_KEYS = 1000  # at all levels; a body has room for 20,000 objects, which take longer than all else
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,10 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
     Stricter than `json.loads`: NaN, Infinity and a key that is given twice are refused (RFC 8259).
     """
+    keys: list[str] = []
+    unique_keys = partial(_unique_keys, keys)
     try:
-        parsed = json.loads(raw.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        parsed = json.loads(raw.decode(), parse_constant=_refuse_constant, object_pairs_hook=unique_keys)
     except UnicodeDecodeError:
         raise ApiError("invalid_json", sentence="The request body is not UTF-8 text.") from None
     except json.JSONDecodeError as exc:
@@ -71,6 +76,10 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise ApiError("invalid_json", sentence="The request body is nested too deeply.") from None
     except ValueError:  # int() refuses more than 4300 digits
         raise ApiError("invalid_json", sentence="The request body holds a number that is too long.") from None
+    if UNSTORABLE.search("".join(keys)):
+        raise ApiError(
+            "invalid_json", sentence="The request body has a key with a character that is not text."
+        )
     if not isinstance(parsed, dict):
         raise ApiError("invalid_json")
     return parsed
@@ -142,9 +151,10 @@ def password_change(body: dict[str, Any], *, password_min_length: int) -> Passwo
     fields = Fields(body)
     current = fields.required_text("current_password")
     new = fields.new_password("new_password", password_min_length)
-    if new and normalise(new) == normalise(current):
-        fields.complain("new_password", "New password must differ from the current one.")
     fields.raise_problems()
+    if len(current) <= MAX_TYPED_CHARACTERS and normalise(new) == normalise(current):
+        sentence = "New password must differ from the current one."
+        raise ApiError("validation_failed", fields={"new_password": sentence})
     return PasswordChange(current, new)
 
 
@@ -155,14 +165,14 @@ def _one_text(body: dict[str, Any], name: str) -> str:
     return value
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(seen: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of `pairs` and add its keys to `seen`: one look at all is faster than one at each."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ApiError("invalid_json", sentence="The request body has a key twice.")
-    if any(UNSTORABLE.search(key) for key in found):
-        raise ApiError(
-            "invalid_json", sentence="The request body has a key with a character that is not text."
-        )
+    seen.extend(found or [""])  # an empty object takes as long as one with a key
+    if len(seen) > MAX_KEYS:
+        raise ApiError("invalid_json", sentence=f"The request body has more than {MAX_KEYS} keys.")
     return found
 
 

@@ -56,6 +56,32 @@ def test_contract_is_asked_for_again_with_its_etag(client: FlaskClient, path: st
     assert (other.status_code, other.data) == (200, first.data)
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        pytest.param("If-None-Match", "{}", 304, id="the tag"),
+        pytest.param("If-None-Match", 'W/{}, "another"', 304, id="a weak one in a list"),
+        pytest.param("If-None-Match", " * ", 304, id="any"),
+        pytest.param("If-None-Match", '"another", "third"', 200, id="others"),
+        pytest.param("If-None-Match", "", 200, id="none"),
+        pytest.param("If-Modified-Since", "Mon, 01 Jan 2035 00:00:00 GMT", 200, id="a date"),
+        pytest.param("If-Modified-Since", f"Mon, 01 Jan {9**30} 00:00:00 GMT", 200, id="no date of this era"),
+        pytest.param("Range", "bytes=0-1", 200, id="a part"),
+    ],
+)
+def test_contract_is_sent_again_when_it_is_another(
+    client: FlaskClient, header: str, value: str, status: int
+) -> None:
+    tag = client.get("/openapi.yaml").headers["ETag"]
+
+    answer = client.get("/openapi.yaml", headers={header: value.format(tag)})
+
+    assert answer.status_code == status
+    assert answer.headers["ETag"] == tag
+    assert "Date" not in answer.headers
+    assert bool(answer.data) == (status == 200)
+
+
 @pytest.mark.parametrize("path", ["/openapi.yaml", "/openapi.json"])
 @pytest.mark.parametrize("origin", [None, ORIGIN, "https://elsewhere.example", "null"])
 def test_contract_may_be_read_from_anywhere_without_credentials(

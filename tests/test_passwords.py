@@ -106,7 +106,7 @@ def test_verify_takes_an_existing_hash() -> None:
         pytest.param("x" * 73, id="73 bytes"),
         pytest.param("x" * 256, id="256 bytes"),
         pytest.param("\U0001f512" * 256, id="1024 bytes"),
-        pytest.param("x" * 100_000, id="100 000 bytes"),
+        pytest.param("x" * 1023, id="1023 bytes"),
     ],
 )
 def test_verify_reads_the_whole_password(passwords: Passwords, password: str) -> None:

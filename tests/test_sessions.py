@@ -181,6 +181,12 @@ def test_session_keeps_200_characters_of_the_user_agent(
             1, {"X-Forwarded-For": "5.6.7.8,1.2.3.4, 203.0.113.9"}, "203.0.113.9", id="one proxy, two forged"
         ),
         pytest.param(1, {}, "198.51.100.7", id="one proxy that says nothing"),
+        pytest.param(
+            1,
+            {"X-Forwarded-For": "1.2.3.4, " * 900 + "203.0.113.9"},
+            "203.0.113.9",
+            id="one proxy, 900 forged",
+        ),
         pytest.param(1, {"X-Forwarded-For": "2001:db8::1"}, "2001:db8::1", id="one proxy, IPv6"),
         pytest.param(
             2, {"X-Forwarded-For": "1.2.3.4, 203.0.113.9, 192.0.2.1"}, "203.0.113.9", id="two, one forged"

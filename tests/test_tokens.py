@@ -174,3 +174,22 @@ def test_verify_does_not_repeat_the_token_in_its_reason() -> None:
         tokens.verify("head.hunter2.tail", key=KEY, now=NOW)
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_verify_takes_the_longest_token_that_is_issued() -> None:
+    token = tokens.issue(
+        tokens.MAX_USER_ID,
+        "\U0001f512" * 255,
+        session_id=tokens.MAX_SESSION_ID,
+        key=KEY,
+        now=NOW,
+        ttl_seconds=3600,
+        token_id="x" * 32,
+    )
+
+    assert tokens.verify(token, key=KEY, now=NOW).user_id == tokens.MAX_USER_ID
+
+
+def test_verify_refuses_a_longer_token_unread() -> None:
+    with pytest.raises(tokens.TokenInvalid, match="length"):
+        tokens.verify(signed(id=7, exp=NOW + 60, padding="x" * 8192), key=KEY, now=NOW)

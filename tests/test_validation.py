@@ -1,11 +1,15 @@
 """From decoded JSON to what routes work with."""
 
+import json
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
 
 from auth import validation
 from auth.errors import ApiError
+from auth.fields import MAX_PASSWORD_CHARACTERS, MAX_TYPED_CHARACTERS
 
 ADA = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
 
@@ -33,6 +37,18 @@ def test_parse_object_returns_the_object() -> None:
     raw = ' {"a": [1, 2.5, null, true], "\u00e9": "\\ud83d\\ude00"} '.encode()
 
     assert validation.parse_object(raw) == {"a": [1, 2.5, None, True], "\u00e9": "\U0001f600"}
+
+
+def test_parse_object_takes_a_thousand_keys() -> None:
+    body = {"objects": [{"name": number} for number in range(997)], "a": {"b": 1}}
+
+    assert validation.parse_object(json.dumps(body).encode()) == body
+    with pytest.raises(ApiError) as caught:
+        validation.parse_object(json.dumps(body | {"c": 1}).encode())
+    assert (caught.value.code, caught.value.sentence) == (
+        "invalid_json",
+        "The request body has more than 1000 keys.",
+    )
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"null", b'{"a":1,"a":1}', b'{"a":NaN}', b"[" * 60_000, b"\xff"])
@@ -204,3 +220,47 @@ def test_login_without_a_credential_is_refused(body: dict[str, Any], fields: lis
 
 def test_login_does_not_show_its_password() -> None:
     assert "hunter2" not in repr(validation.login({"email": "a", "password": "hunter2"}))
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        pytest.param("x" * 257, id="257 characters"),
+        pytest.param("e\u0301" * 257, id="257 in NFC"),
+        pytest.param("\u03b1\u0345\u0313\u0300" * 256 + "x", id="1025 typed"),
+        pytest.param("a" + "\u0301\u0327" * 15_000, id="30,001 marks"),
+    ],
+)
+def test_password_that_is_too_long_is_refused_at_its_field(password: str) -> None:
+    sentence = "must be at most 256 characters long."
+
+    assert problems(password=password) == {"password": f"Password {sentence}"}
+    body = {"current_password": password, "new_password": password}
+    with pytest.raises(ApiError) as caught:
+        validation.password_change(body, password_min_length=8)
+    assert caught.value.fields == {"new_password": f"New password {sentence}"}
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        pytest.param("e\u0301" * 256, id="two for each"),
+        pytest.param("\u03b1\u0345\u0313\u0300" * 256, id="four for each"),
+    ],
+)
+def test_password_of_256_characters_in_nfc_is_taken_as_it_is_typed(password: str) -> None:
+    assert registration(password=password).password == password
+
+
+def test_no_character_is_composed_of_more_than_four() -> None:
+    longest = max(len(unicodedata.normalize("NFD", chr(code))) for code in range(sys.maxunicode + 1))
+
+    assert longest * MAX_PASSWORD_CHARACTERS == MAX_TYPED_CHARACTERS
+
+
+def test_password_change_with_an_endless_current_password_is_read() -> None:
+    body = {"current_password": "x" * 60_000, "new_password": "battery staple"}
+
+    change = validation.password_change(body, password_min_length=8)
+
+    assert (change.current_password, change.new_password) == ("x" * 60_000, "battery staple")
