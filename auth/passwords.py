@@ -1,8 +1,5 @@
 """Passwords: bcrypt hashes, equal work for every refusal, and a bounded number of runs at once."""
 
-import base64
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Iterator
@@ -10,14 +7,13 @@ from contextlib import ExitStack, contextmanager
 
 from flask_bcrypt import Bcrypt
 
+from auth import stored_hashes
 from auth.errors import ApiError
-from auth.fields import MAX_TYPED_CHARACTERS, normalise
+from auth.fields import MAX_TYPED_CHARACTERS
+from auth.stored_hashes import Form, StoredHash
 from bulkhead import Bulkhead, Full, SharedPlaces
 
 WAIT_SECONDS = 10.0
-BCRYPT_MAX_BYTES = 72
-# Separates these digests from any other use of SHA-384 on passwords, such as a leaked list of plain ones.
-LONG_PASSWORD_LABEL = b"user-service long password v1"
 
 log = logging.getLogger("auth")
 
@@ -47,37 +43,46 @@ class Passwords:
     def hash(self, password: str) -> str:
         """Return the hash to store. Raises ApiError `busy`."""
         with self._slot():
-            return self._generate(_bcrypt_input(password))
+            return self._generate(stored_hashes.bcrypt_input(password))
 
     def verify(self, password: str, stored: str | None) -> bool:
         """Return whether `stored` is a hash of `password`; None stands for the hash of nobody.
 
-        Whatever the reason for a False, it took the work of one run at the current cost, so its time
-        does not tell who has an account; a hash of more rounds than configured takes its own, longer
-        time. Raises ApiError `busy`.
+        Whatever the reason for a False, it took the work of one run at the current cost for each form of
+        the password, so its time does not tell who has an account; a hash of more rounds than configured
+        takes its own, longer time. Raises ApiError `busy`.
         """
-        if len(password) > MAX_TYPED_CHARACTERS:  # nobody's; normalising it would take too long
+        if len(password) > MAX_TYPED_CHARACTERS:  # nobody's; its forms would take too long to make
             password, stored = "", None
-        secret = _bcrypt_input(password)
+        forms = stored_hashes.forms(password)
+        hashed = None if stored is None else stored_hashes.read(stored)
+        if stored is not None and hashed is None:
+            log.error("stored_hash_damaged: a user cannot log in until the password is set anew")
         with self._slot():
-            matches = None if stored is None else self._matches(stored, secret)
-            if not matches:
-                self._make_up_for(_rounds_of(stored) if stored and matches is False else None, secret)
-        return bool(matches)
+            if hashed and self._matching(hashed, forms):
+                return True
+            for form in forms:
+                self._make_up_for(hashed.rounds if hashed else None, form.secret)
+        return False
 
     def rehash(self, password: str, stored: str) -> str | None:
-        """Return a hash at the current cost of a password that `stored` is a weaker hash of.
+        """Return a hash at the current cost, in today's form, to replace one that `password` has proven.
 
-        None when `stored` is strong enough, or when no slot is free just now: the next login will do.
-        The new hash has been verified.
+        None when `stored` is as good, or when no slot is free just now: the next login will do. The new
+        hash has been verified.
         """
-        if _rounds_of(stored) >= self._rounds:
+        hashed = stored_hashes.read(stored)
+        if not hashed or hashed.rounds > self._rounds:
             return None
-        secret = _bcrypt_input(password)
+        forms = stored_hashes.forms(password)
+        if hashed.rounds == self._rounds and hashed.is_of_today(stored):
+            forms = [form for form in forms if form.successor != form.secret]
+        if not forms:
+            return None
         try:
             with self._slot(wait_seconds=0.0):
-                hashed = self._generate(secret)
-                return hashed if self._matches(hashed, secret) else None
+                form = self._matching(hashed, forms)
+                return self._verified_hash(form.successor_of(hashed)) if form else None
         except ApiError:
             return None
 
@@ -98,36 +103,26 @@ class Passwords:
                 raise ApiError("busy", log_message="hash_slots_busy: too many logins at once") from None
             yield
 
-    def _matches(self, stored: str, secret: bytes) -> bool | None:
-        """Return None, with no work done, when `stored` is no bcrypt hash."""
-        try:
-            return bool(self._bcrypt.check_password_hash(stored, secret))
-        except ValueError:
-            log.error("stored_hash_damaged: a user cannot log in until the password is set anew")
-            return None
+    def _matching(self, hashed: StoredHash, forms: list[Form]) -> Form | None:
+        """Return the form that `hashed` is a hash of."""
+        return next((form for form in forms if self._matches(hashed.bcrypt, form.secret_for(hashed))), None)
+
+    def _matches(self, bcrypt_hash: str, secret: bytes) -> bool:
+        return bool(self._bcrypt.check_password_hash(bcrypt_hash, secret))
+
+    def _verified_hash(self, secret: bytes) -> str | None:
+        hashed = self._generate(secret)
+        return hashed if self._matches(hashed, secret) else None
 
     def _make_up_for(self, spent: int | None, secret: bytes) -> None:
         """Spend what a failed run of `spent` rounds lacked: 2^r + 2^r + 2^(r+1) + ... + 2^(R-1) = 2^R."""
         if spent is None:
-            self._bcrypt.check_password_hash(_decoy(self._rounds), secret)
+            self._matches(_decoy(self._rounds), secret)
             return
         for rounds in range(spent, self._rounds):
-            self._bcrypt.check_password_hash(_decoy(rounds), secret)
-
-
-def _bcrypt_input(password: str) -> bytes:
-    """Return at most 72 bytes for the whole password; a short one as it is, so that old hashes hold."""
-    raw = normalise(password).encode()
-    if len(raw) <= BCRYPT_MAX_BYTES:
-        return raw
-    return base64.b64encode(hmac.digest(LONG_PASSWORD_LABEL, raw, hashlib.sha384))
+            self._matches(_decoy(rounds), secret)
 
 
 def _decoy(rounds: int) -> str:
     """Return a well-formed hash that no password has."""
     return f"$2b${rounds:02}$" + "." * 53
-
-
-def _rounds_of(stored: str) -> int:
-    """Return the rounds of a hash that bcrypt could read, such as "$2b$12$..."."""
-    return int(stored.split("$")[2])

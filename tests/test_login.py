@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import bcrypt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -143,3 +144,32 @@ def test_login_of_an_older_hash_succeeds(client: FlaskClient, register: Register
     answer = client.post(LOGIN, json={"username": "ada", "password": PASSWORD})
 
     assert answer.status_code == 200
+
+
+def test_login_replaces_a_hash_of_a_password_that_was_not_normalised(
+    client: FlaskClient, register: Register, sql: Sql
+) -> None:
+    typed = "cafe\u0301 au lait"
+    register(password="something else")
+    older = bcrypt.hashpw(typed.encode(), bcrypt.gensalt(4)).decode()
+    sql("UPDATE users SET password = %s", f"{{BLF-CRYPT}}{older}\n")
+
+    first = client.post(LOGIN, json={"username": "ada", "password": typed})
+    [[stored]] = sql("SELECT password FROM users")
+    second = client.post(LOGIN, json={"username": "ada", "password": "caf\u00e9 au lait"})
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert bcrypt.checkpw("caf\u00e9 au lait".encode(), stored.encode())
+
+
+def test_login_with_a_password_that_was_cut_off_succeeds(
+    client: FlaskClient, register: Register, sql: Sql
+) -> None:
+    register()
+    older = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
+    sql("UPDATE users SET password = %s", older)
+
+    answer = client.post(LOGIN, json={"username": "ada", "password": "x" * 100})
+
+    assert answer.status_code == 200
+    assert sql("SELECT password FROM users") == [(older,)]

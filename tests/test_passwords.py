@@ -1,5 +1,6 @@
 """Hashing and verifying passwords: forms, lengths, equal work and the bounded queue."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import auth.passwords
 from auth.errors import ApiError
 from auth.fields import normalise
 from auth.passwords import WAIT_SECONDS, Passwords
+from auth.stored_hashes import bcrypt_input
 
 PASSWORD = "correct horse"
 DAMAGED = [
@@ -31,6 +33,9 @@ DAMAGED = [
     pytest.param("$2b$03$" + "." * 53, id="cost too low for bcrypt"),
     pytest.param("$2b$99$" + "." * 53, id="cost too high for bcrypt"),
     pytest.param("$2b$xx$" + "." * 53, id="cost that is no number"),
+    pytest.param("$2b$04$" + "." * 21 + "A" + "." * 31, id="salt of too many bits"),
+    pytest.param("bcrypt_sha256$", id="prefix alone"),
+    pytest.param("{SHA512-CRYPT}$2b$04$" + "." * 53, id="unknown prefix"),
     pytest.param("$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$" + "a" * 17, id="Argon2"),
 ]
 
@@ -83,7 +88,7 @@ def test_hash_is_bcrypt_at_the_cost(passwords: Passwords) -> None:
 
 
 def test_hash_of_a_short_password_is_plain_bcrypt(passwords: Passwords) -> None:
-    for password in (PASSWORD, "x" * 72, "\u00e9" * 36):
+    for password in (PASSWORD, "x" * 71, "\u00e9" * 35):
         assert library.checkpw(password.encode(), passwords.hash(password).encode())
 
 
@@ -102,6 +107,7 @@ def test_verify_takes_an_existing_hash() -> None:
 @pytest.mark.parametrize(
     "password",
     [
+        pytest.param("x" * 71, id="71 bytes"),
         pytest.param("x" * 72, id="72 bytes"),
         pytest.param("x" * 73, id="73 bytes"),
         pytest.param("x" * 256, id="256 bytes"),
@@ -194,12 +200,32 @@ def test_damaged_hash_takes_the_work_of_the_current_cost(work: Work, stored: str
     assert work.done == 2**6
 
 
-@pytest.mark.parametrize("password", ["x" * 73, "\U0001f512" * 256])
-def test_long_password_takes_the_same_work(work: Work, password: str) -> None:
-    work.passwords.verify(password, None)
-    work.passwords.verify(password, hash_of(PASSWORD, 6))
+@pytest.mark.parametrize(
+    ("password", "runs"),
+    [
+        pytest.param("x" * 71, 1, id="71 bytes"),
+        pytest.param("x" * 72, 2, id="72 bytes"),
+        pytest.param("caf\u00e9 au lait", 1, id="NFC"),
+        pytest.param("cafe\u0301 au lait", 2, id="not NFC"),
+        pytest.param("x" * 73, 2, id="73 bytes"),
+        pytest.param("\U0001f512" * 256, 2, id="1024 bytes"),
+        pytest.param("e\u0301" * 200, 3, id="long and not NFC"),
+        pytest.param("x" * 1025, 1, id="longer than any password"),
+        pytest.param("a" + "\u0301\u0327" * 15_000, 1, id="much longer than any password"),
+    ],
+)
+def test_every_refusal_takes_the_same_work(work: Work, password: str, runs: int) -> None:
+    hashes = [None, "damaged", *(hash_of(PASSWORD, rounds) for rounds in (4, 5, 6))]
+    hashes += [f"bcrypt_sha256${hash_of(PASSWORD, rounds)}" for rounds in (5, 6)]
+    hashes += [f"{{BLF-CRYPT}}{hash_of(PASSWORD, 4)}\r\n"]
 
-    assert work.done == 2 * 2**6
+    spent = []
+    for stored in hashes:
+        work.done = 0
+        assert not work.passwords.verify(password, stored)
+        spent.append(work.done)
+
+    assert spent == [runs * 2**6] * len(hashes)
 
 
 def test_stored_hash_of_more_rounds_takes_its_own_work(work: Work) -> None:
@@ -217,6 +243,105 @@ def test_rehash_of_a_weaker_hash_is_one_of_the_current_cost(password: str) -> No
     assert stronger is not None
     assert stronger.startswith("$2b$05$")
     assert passwords.verify(password, stronger)
+
+
+def sha256_of(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).hexdigest().encode()
+
+
+OLDER = [
+    pytest.param("cafe\u0301 au lait", "{}", "cafe\u0301 au lait".encode(), id="not NFC"),
+    pytest.param("e\u0301" * 23, "{}", ("e\u0301" * 23).encode(), id="69 bytes, not NFC"),
+    pytest.param(PASSWORD, "bcrypt${}", PASSWORD.encode(), id="Django bcrypt"),
+    pytest.param(PASSWORD, "bcrypt_sha256${}", sha256_of(PASSWORD), id="Django SHA-256"),
+    pytest.param("x" * 200, "bcrypt_sha256${}", sha256_of("x" * 200), id="Django SHA-256, long"),
+    pytest.param("e\u0301" * 99, "bcrypt_sha256${}", sha256_of("e\u0301" * 99), id="Django SHA-256, not NFC"),
+    pytest.param(PASSWORD, "{{BLF-CRYPT}}{}", PASSWORD.encode(), id="Dovecot"),
+    pytest.param(PASSWORD, "{}\r\n", PASSWORD.encode(), id="line end"),
+    pytest.param(PASSWORD, "{}    ", PASSWORD.encode(), id="blanks"),
+]
+
+
+def stored_as(wrapped: str, secret: bytes, rounds: int = 4) -> str:
+    return wrapped.format(library.hashpw(secret, library.gensalt(rounds)).decode())
+
+
+@pytest.mark.parametrize(("password", "wrapped", "secret"), OLDER)
+def test_hash_of_an_older_form_is_verified_and_replaced_by_todays(
+    passwords: Passwords, password: str, wrapped: str, secret: bytes
+) -> None:
+    stored = stored_as(wrapped, secret)
+
+    assert passwords.verify(password, stored)
+    assert not passwords.verify(password + "x", stored)
+    replaced = passwords.rehash(password, stored)
+
+    assert replaced is not None
+    assert library.checkpw(bcrypt_input(password), replaced.encode())
+    assert passwords.rehash(password, replaced) is None
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2y$"])
+def test_hash_of_an_older_bcrypt_is_replaced(passwords: Passwords, prefix: str) -> None:
+    replaced = passwords.rehash(PASSWORD, prefix + hash_of(PASSWORD, 4)[4:])
+
+    assert replaced is not None
+    assert replaced.startswith("$2b$04$")
+
+
+LONG = "x" * 70 + "\u00e9" * 20
+CUT_OFF = [
+    pytest.param(LONG, LONG.encode()[:72], id="between characters"),
+    pytest.param("x" * 71 + "\u00e9", ("x" * 71 + "\u00e9").encode()[:72], id="within a character"),
+    pytest.param("e\u0301" * 25, ("e\u0301" * 25).encode()[:72], id="not NFC"),
+    pytest.param("x" * 72, b"x" * 72, id="72 bytes, which may be all"),
+    pytest.param("e\u0301" * 24, ("e\u0301" * 24).encode(), id="72 bytes, not NFC"),
+    pytest.param("e\u0301" * 99, ("\u00e9" * 99).encode()[:72], id="cut off in NFC"),
+]
+
+
+@pytest.mark.parametrize(("password", "secret"), CUT_OFF)
+def test_hash_that_an_older_bcrypt_cut_off_is_verified(
+    passwords: Passwords, password: str, secret: bytes
+) -> None:
+    stored = stored_as("{}", secret)
+
+    assert passwords.verify(password, stored)
+    assert not passwords.verify("y" + password[1:], stored)
+
+
+@pytest.mark.parametrize(("password", "secret"), CUT_OFF)
+@pytest.mark.parametrize("wrapped", ["{}", "bcrypt${}", "{}\n"])
+def test_hash_that_was_cut_off_is_strengthened_but_keeps_to_its_bytes(
+    password: str, secret: bytes, wrapped: str
+) -> None:
+    passwords = passwords_of(5)
+
+    stronger = passwords.rehash(password, stored_as(wrapped, secret))
+
+    assert stronger is not None
+    assert stronger.startswith("$2b$05$")
+    assert library.checkpw(secret, stronger.encode())
+    assert passwords.rehash(password, stronger) is None
+
+
+def test_typing_mistake_behind_72_bytes_locks_nobody_out(passwords: Passwords) -> None:
+    owner = "x" * 72
+    stored = stored_as("{}", owner.encode())
+
+    assert passwords.verify(owner + " oops", stored)
+    after = passwords_of(5).rehash(owner + " oops", stored)
+
+    assert after is not None
+    assert passwords.verify(owner, after)
+
+
+def test_rehash_with_another_password_is_none(passwords: Passwords) -> None:
+    assert passwords.rehash("wrong", "bcrypt$" + hash_of(PASSWORD, 4)) is None
+
+
+def test_rehash_never_weakens() -> None:
+    assert passwords_of(4).rehash(PASSWORD, "bcrypt$" + hash_of(PASSWORD, 5)) is None
 
 
 @pytest.mark.parametrize("rounds", [5, 6])
