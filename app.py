@@ -26,7 +26,7 @@ from auth.passwords import Passwords
 from bulkhead import SharedPlaces
 from config import HASH_SLOT_DESCRIPTOR, MAX_BODY_BYTES, Settings, read_environment
 from db import Database
-from pool import DatabaseUnavailable
+from faults import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

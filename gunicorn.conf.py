@@ -38,9 +38,6 @@ except ConfigError as exc:
 
 wsgi_app = "app:create_app()"
 bind = addresses.to_listen_on(settings.port)
-# Nothing here depends on these, and gunicorn refuses requests in which they contradict each other.
-secure_scheme_headers: dict[str, str] = {}
-forwarder_headers = ""
 
 # Threads wait, for PostgreSQL or for a hash slot; bcrypt releases the GIL. Sync workers would leave
 # /health behind every login.

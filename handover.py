@@ -11,6 +11,7 @@ from dataclasses import replace
 from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.arbiter import Arbiter
 
+TRY_SECONDS = 20  # less than gunicorn lets a worker be silent, because its first process waits for the try
 NO_DATABASE = "postgresql://127.0.0.1:1/none"  # nothing listens there: a try must not change tables, nor wait
 
 
@@ -20,11 +21,14 @@ def guard(server: Arbiter) -> None:
 
     def reload_if_it_can_start() -> None:
         command = [sys.executable, __file__, *sys.argv[1:]]
-        tried = subprocess.run(command, capture_output=True, text=True)
-        if tried.returncode == 0:
+        try:
+            tried = subprocess.run(command, capture_output=True, text=True, timeout=TRY_SECONDS)
+            why = [line.strip() for line in tried.stderr.splitlines() if line.strip()]
+        except subprocess.TimeoutExpired:
+            tried, why = None, [f"it did not start within {TRY_SECONDS} s"]
+        if tried and tried.returncode == 0:
             reload()
         else:
-            why = [line.strip() for line in tried.stderr.splitlines() if line.strip()]
             places = [line for line in why if line.startswith("File ")]
             logging.getLogger("gunicorn.error").error("reload_refused: %s", " ".join(why[-1:] + places[-1:]))
 

@@ -11,8 +11,8 @@ from psycopg2.extensions import cursor
 
 from auth import responses
 from bulkhead import Bulkhead, Full
-from db import PING_SECONDS, Database, SchemaError, is_writable, require_usable
-from pool import ConnectionLost, DatabaseUnavailable
+from db import PING_SECONDS, Database, SchemaError, require_usable, require_writable
+from faults import ConnectionLost, DatabaseUnavailable, ReadOnly
 
 WAITING = 8  # how many threads may wait for a check
 WAIT_SECONDS = PING_SECONDS + 0.5  # a little longer than a check takes, and below the three that are promised
@@ -59,28 +59,31 @@ class Health:
     def _check(self) -> Problem | None:
         answered = False
 
-        def ask(cur: cursor) -> bool:
+        def ask(cur: cursor) -> None:
             nonlocal answered
-            writable = is_writable(cur)
+            require_writable(cur)
             answered = True
             require_usable(cur)
-            return writable
 
         try:
-            writable = self._database.ping(ask)
+            self._database.ping(ask)
         except DatabaseUnavailable as exc:
             return _problem(exc, connected=answered or _is_answer(exc))
-        return None if writable else Problem("The database is read-only.", "the database is read-only", True)
+        return None
 
 
 def _is_answer(exc: DatabaseUnavailable) -> bool:
     """Return whether PostgreSQL itself refused, with a connection that it kept."""
+    if isinstance(exc, ReadOnly):
+        return True
     return bool(getattr(exc.__cause__, "pgcode", None)) and not isinstance(exc, ConnectionLost)
 
 
 def _problem(exc: DatabaseUnavailable, *, connected: bool) -> Problem:
     if isinstance(exc, SchemaError):
         return Problem(exc.sentence, str(exc), connected=True)
+    if isinstance(exc, ReadOnly):
+        return Problem("The database is read-only.", str(exc), connected)
     if connected:
         return Problem("The database does not let the service use its tables.", str(exc), connected)
     return Problem("The database cannot be reached.", str(exc), connected)

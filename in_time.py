@@ -10,7 +10,8 @@ from typing import Any, cast
 from psycopg2.errors import InvalidParameterValue
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR, cursor
 
-from pool import Connection, DatabaseUnavailable, limit
+from connection import Connection, limit
+from faults import DatabaseUnavailable
 
 STATEMENT_SECONDS = 3.0  # PostgreSQL's own limit, below ours so that the connection survives it
 
@@ -44,7 +45,9 @@ class InTime(cursor):
     def _runs(self, statement: bytes, clock_offset: float) -> bool:
         """Execute a statement; return False, with nothing done, if PostgreSQL received it too late."""
         deadline = limit.at + clock_offset
-        guard = self.mogrify(_GUARD, (STATEMENT_SECONDS * 1000, deadline * 1000))
+        conn = cast(Connection, self.connection)
+        settings = conn.local_settings if conn.is_idle() else ""  # as LocalCursor does
+        guard = settings.encode() + self.mogrify(_GUARD, (STATEMENT_SECONDS * 1000, deadline * 1000))
         try:
             super().execute(guard + statement)
         except InvalidParameterValue as exc:

@@ -1,34 +1,16 @@
-"""Connections to PostgreSQL: the pool, transactions, and the deadline of everything that a thread asks."""
+"""The pool of connections to PostgreSQL."""
 
 import os
-import select
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, TRANSACTION_STATUS_IDLE, connection, cursor
+from collections import deque
+from collections.abc import Callable
 
 from bulkhead import Bulkhead, Full, TooLate
+from connection import Connection, limit
+from faults import DatabaseUnavailable
 
-
-class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot be reached, refused, or did not answer in time."""
-
-
-class ConnectionLost(DatabaseUnavailable):
-    """The connection broke under a statement; a fresh one may work."""
-
-
-class Undone(DatabaseUnavailable):
-    """PostgreSQL undid a transaction because of another one: a second try may succeed."""
-
-
-class StatementRefused(DatabaseUnavailable):
-    """PostgreSQL works and refuses the statement: trying again, or another connection, does not help."""
+RENEW_SECONDS = 2.0
 
 
 class PoolExhausted(DatabaseUnavailable):
@@ -37,27 +19,6 @@ class PoolExhausted(DatabaseUnavailable):
 
 class PoolFull(PoolExhausted):
     """As many as may wait for a pooled connection are waiting already."""
-
-
-class Connection(connection):
-    """A psycopg2 connection in autocommit that keeps the object which waits for its answers."""
-
-    readable: "select.poll | None" = None  # not select(): that fails on descriptors above 1023
-    clock_offset: float | None = None  # what the server's clock shows more than time.monotonic(), once known
-
-    def __init__(self, dsn: str, **kwargs: Any) -> None:
-        super().__init__(dsn, **kwargs)
-        self.autocommit = True
-        self.readable = select.poll()
-        self.readable.register(self.fileno(), select.POLLIN)
-
-    def is_usable(self) -> bool:
-        """Return whether the server still listens: PostgreSQL speaks first only to say goodbye."""
-        return self.readable is not None and not self.readable.poll(0)
-
-    def is_idle(self) -> bool:
-        """Return whether the connection is open and outside a transaction."""
-        return bool(self.get_transaction_status() == TRANSACTION_STATUS_IDLE)
 
 
 class Pool:
@@ -70,6 +31,8 @@ class Pool:
         self._size = size
         self._waiting = waiting
         self._wait_seconds = wait_seconds
+        self._generation = 0
+        self._renew_at = 0.0
         self._forget()
         # A connection shared by two processes mixes up their answers. psycopg2 does not close
         # what another process opened, so forgetting is enough.
@@ -77,7 +40,7 @@ class Pool:
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
     def _forget(self) -> None:
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()  # the one that was idle longest comes first
         self._places = Bulkhead(running=self._size, waiting=self._waiting)
 
     def take(self) -> Connection:
@@ -92,88 +55,64 @@ class Pool:
         except Full:
             raise PoolFull("too many threads wait for a pooled connection") from None
         try:
-            return self._alive() or self._connect()
+            return self._alive() or self._open()
         except BaseException:
             self._places.leave()
             raise
 
     def give_back(self, conn: Connection) -> None:
-        """Keep a connection for the next caller, unless it is closed or left in a transaction."""
-        if conn.is_idle():
+        """Keep a connection for the next caller, unless it is closed, renewed or left in a transaction."""
+        if conn.is_idle() and conn.generation == self._generation:
+            conn.idle_since = time.monotonic()
             self._idle.append(conn)
         else:
             conn.close()
         self._places.leave()
 
-    def _alive(self) -> Connection | None:
-        while True:
-            try:
-                conn = self._idle.pop()
-            except IndexError:
-                return None
-            if conn.is_usable():
-                return conn
-            conn.close()
+    def renew(self, conn: Connection) -> None:
+        """Use no connection again that was made before now, because the server failed `conn`.
+
+        Where the server still answers, not more often than every RENEW_SECONDS: a fresh connection to
+        a database that is read-only for everybody does no better.
+        """
+        now = time.monotonic()
+        if conn.generation == self._generation and (conn.closed or now >= self._renew_at):
+            self._renew_at = now + RENEW_SECONDS
+            self._generation += 1
+            self.close()
 
     def close(self) -> None:
         """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
+        while conn := self._pop():
+            conn.close()
 
+    def _open(self) -> Connection:
+        generation = self._generation
+        conn = self._connect()
+        conn.generation = generation
+        return conn
 
-limit = threading.local()  # .at: when what this thread asks of PostgreSQL has to be answered
+    def _alive(self) -> Connection | None:
+        now = time.monotonic()
+        self._close_worn_out(now)
+        while conn := self._pop():
+            if not conn.is_worn_out(now) and not conn.is_hung_up():
+                if conn.answers(now):
+                    return conn
+                self.renew(conn)
+            conn.close()
+        return None
 
+    def _close_worn_out(self, now: float) -> None:
+        """Close what was idle for too long where few requests need few connections."""
+        try:
+            while self._idle[0].is_worn_out(now):
+                self._idle.popleft().close()
+        except IndexError:
+            return
 
-def seconds_left() -> float:
-    return float(limit.at - time.monotonic())
-
-
-def wait(conn: connection) -> None:
-    """Wait as libpq asks, until the thread's deadline. psycopg2 closes the connection when this raises.
-
-    The callback serves every connection of the process; those that are not ours have no deadline.
-    """
-    while (state := conn.poll()) != POLL_OK:
-        left = seconds_left() if isinstance(conn, Connection) else 60.0
-        if left <= 0:
-            raise DatabaseUnavailable("PostgreSQL did not answer in time")
-        if state == POLL_READ and isinstance(conn, Connection) and conn.readable:
-            conn.readable.poll(left * 1000)
-        else:
-            poller = select.poll()
-            poller.register(conn.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
-            poller.poll(left * 1000)
-
-
-@contextmanager
-def transaction(cur: cursor) -> Iterator[None]:
-    """Commit what the block does with `cur`, or none of it."""
-    cur.execute("BEGIN")
-    try:
-        yield
-    except BaseException:
-        if not cur.connection.closed:
-            cur.execute("ROLLBACK")
-        raise
-    cur.execute("COMMIT")
-
-
-def described(exc: psycopg2.Error, **more: str) -> str:
-    """Return what leads an operator to the cause: the SQLSTATE and what PostgreSQL names, no values."""
-    named = {
-        "sqlstate": exc.pgcode,
-        "table": exc.diag.table_name,
-        "column": exc.diag.column_name,
-        "constraint": exc.diag.constraint_name,
-    } | more
-    return f"{' '.join(f'{name}={value}' for name, value in named.items() if value)}: {first_line(exc)}"
-
-
-def first_line(exc: psycopg2.Error) -> str:
-    """Return what may be logged of a driver's error, as one line.
-
-    The server's further fields quote rows. What has no such field comes from a connection that failed,
-    and says so of each address that was tried.
-    """
-    told = exc.diag.message_primary or str(exc)
-    return " ".join(told.split()) or type(exc).__name__
+    def _pop(self) -> Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # another thread may have taken the last one
+            return None

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import cursor, quote_ident
 
-from pool import Connection, DatabaseUnavailable, first_line, seconds_left, transaction
+from connection import Connection, seconds_left, transaction
+from faults import DatabaseUnavailable, first_line
 from schema_version import Version, read
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
@@ -109,7 +110,7 @@ def _apply_in_turn(cur: cursor, connect: Callable[[], Connection], version: Vers
 
 
 def _apply(conn: Connection, version: Version) -> None:
-    with conn.cursor() as cur:
+    with conn.cursor(cursor_factory=cursor) as cur:  # behind a pooler the usual one makes transactions
         _set(cur, client_min_messages="warning", lock_timeout=f"{LOCK_SECONDS * 1000:.0f}")
         _limit_statements(cur)
         with transaction(cur):

@@ -7,7 +7,8 @@ from flask import Flask, Response, json
 from werkzeug.exceptions import HTTPException
 
 from db import SchemaError
-from pool import DatabaseUnavailable, PoolExhausted, StatementRefused
+from faults import DatabaseUnavailable, StatementRefused
+from pool import PoolExhausted
 
 RETRY_AFTER_SECONDS = 2
 

@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor
 
 from auth.errors import ApiError
 from auth.fields import label
-from pool import StatementRefused, described
+from faults import StatementRefused, described
 
 
 def store(

@@ -4,19 +4,25 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from psycopg2.errors import InvalidParameterValue
-from psycopg2.extensions import cursor
+from psycopg2.extensions import cursor, parse_dsn
 
+import connection
 import db
 import embedded_postgres
+import pool
+import tcp_proxy
 from conftest import MakeDatabase, held_open, run_sql
+from connection import Connection
 from db import OPERATION_SECONDS, Database, transaction
+from faults import DatabaseUnavailable, ReadOnly, StatementRefused
 from in_time import InTime
-from pool import Connection, DatabaseUnavailable, PoolExhausted
+from pool import PoolExhausted
 
 
 def scalar(cur: cursor, statement: str = "SELECT 1") -> object:
@@ -160,7 +166,7 @@ def test_write_whose_connection_breaks_is_not_retried(database: Database) -> Non
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("operation", ["read", "write"])
+@pytest.mark.parametrize("operation", ["read", "write", "ping"])
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"], ids=["serialization", "deadlock"])
 @pytest.mark.parametrize("times", [1, 2])
 def test_transaction_that_postgresql_undoes_is_repeated_once(
@@ -181,6 +187,128 @@ def test_transaction_that_postgresql_undoes_is_repeated_once(
         with pytest.raises(DatabaseUnavailable, match="undone"):
             getattr(database, operation)(undone)
     assert calls == [calls[0]] * 2
+
+
+def raise_error(cur: cursor, condition: str) -> None:
+    cur.execute(f"DO $$BEGIN RAISE {condition}; END$$")
+
+
+def test_write_that_a_read_only_server_refused_goes_to_a_fresh_connection(database: Database) -> None:
+    pids: list[object] = []
+
+    def store(cur: cursor) -> None:
+        pids.append(backend_pid(cur))
+        if len(pids) < 2:
+            cur.execute("SET default_transaction_read_only = on")
+        cur.execute("CREATE TABLE stored_on_a_fresh_connection ()")
+
+    database.write(store)
+
+    assert len(set(pids)) == len(pids) == 2
+
+
+def test_database_that_is_read_only_for_everybody_is_not_connected_to_again_and_again(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "RENEW_SECONDS", 60.0)
+    url = make_database()
+    pids: set[object] = set()
+
+    def store(cur: cursor) -> None:
+        pids.add(backend_pid(cur))
+        cur.execute("CREATE TABLE refused ()")
+
+    with closing(Database(url)) as database:
+        database.apply_schema()
+        run_sql(url, f"ALTER DATABASE {parse_dsn(url)['dbname']} SET default_transaction_read_only = on")
+        for _ in range(10):
+            with pytest.raises(ReadOnly):
+                database.write(store)
+
+    assert len(pids) == 2
+
+
+@pytest.mark.parametrize("condition", ["out_of_memory", "connection_failure", "io_error"])
+def test_connections_to_a_server_in_trouble_are_not_used_again(database: Database, condition: str) -> None:
+    pids: list[object] = []
+
+    def read(cur: cursor) -> None:
+        pids.append(backend_pid(cur))
+        if len(pids) < 2:
+            raise_error(cur, condition)
+
+    database.read(read)
+
+    assert len(set(pids)) == len(pids) == 2
+
+
+def test_idle_connections_beside_one_that_broke_are_not_used_again(database: Database) -> None:
+    before: set[object] = set()
+
+    def remember(cur: cursor) -> None:
+        before.add(scalar(cur, "SELECT pg_backend_pid() FROM pg_sleep(0.2)"))
+
+    at_once([database.read] * 2, remember)
+    with pytest.raises(DatabaseUnavailable):
+        database.write(scalar, "SELECT pg_terminate_backend(pg_backend_pid())")
+
+    assert len(before) == 2
+    assert database.write(backend_pid) not in before
+
+
+def test_flows_that_a_nat_forgot_cost_a_short_wait(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SILENT_SECONDS", 0.0)
+    calls = []
+
+    def ask(cur: cursor) -> None:
+        calls.append(scalar(cur))
+
+    with tcp_proxy.before(url) as nat, closing(Database(tcp_proxy.moved(url, nat.port))) as database:
+        at_once([database.read, database.write] * 3, lambda cur: scalar(cur, "SELECT 1 FROM pg_sleep(0.1)"))
+        nat.forget()
+        started = time.monotonic()
+        at_once([database.read, database.write] * 3, ask)
+        seconds = time.monotonic() - started
+
+    assert calls == [1] * 6  # nothing was done twice
+    assert seconds < db.OPERATION_SECONDS
+
+
+def at_once(operations: list[Callable[..., object]], query: Callable[[cursor], object]) -> None:
+    """Run `query` by all operations at once, every one in a thread of its own."""
+    with ThreadPoolExecutor(len(operations)) as threads:
+        for done in [threads.submit(operation, query) for operation in operations]:
+            done.result()
+
+
+def test_silent_connection_that_still_answers_is_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENT_SECONDS", 0.0)
+
+    assert database.read(backend_pid) == database.write(backend_pid)
+
+
+@pytest.mark.parametrize("limit", ["AGE_SECONDS", "IDLE_SECONDS"])
+def test_connection_that_is_too_old_or_was_idle_too_long_is_not_used_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(connection, limit, -1.0)
+
+    assert database.read(backend_pid) != database.read(backend_pid)
+
+
+def test_connections_that_only_a_burst_needed_are_closed(
+    url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once([database.read] * 2, lambda cur: scalar(cur, "SELECT 1 FROM pg_sleep(0.2)"))
+    assert connections(url) == 2
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.5)
+    deadline = time.monotonic() + 10
+
+    while connections(url) > 1:
+        assert time.monotonic() < deadline
+        database.read(scalar)
 
 
 def test_error_in_a_statement_gives_the_connection_back(url: str, database: Database) -> None:
@@ -360,7 +488,7 @@ def test_statement_that_is_late_by_a_clock_just_learned_is_refused(
 
 
 def test_error_of_a_value_is_not_taken_for_a_late_statement(database: Database) -> None:
-    with pytest.raises(InvalidParameterValue):
+    with pytest.raises(StatementRefused, match="work_mem"):
         database.write(scalar, "SELECT set_config('work_mem', '-5', true)")
 
 
@@ -399,7 +527,9 @@ def test_failure_to_connect_says_why_without_the_password(bad_url: str) -> None:
     ("url", "causes"),
     [
         pytest.param(
-            "postgresql://127.0.0.1:1,127.0.0.1:2/x", ["Connection refused", "port 2 failed"], id="two hosts"
+            "postgresql://127.0.0.1:1,127.0.0.1:2/x",
+            ["127.0.0.1 port 1: Connection refused", "127.0.0.1 port 2: Connection refused"],
+            id="two hosts",
         ),
         pytest.param(
             "postgresql://127.0.0.1:1/x?sslmode=no%0Asense", ["no sense"], id="a line end in a value"

@@ -20,7 +20,7 @@ from auth.errors import ApiError
 from auth.passwords import Passwords
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, run_sql
-from pool import StatementRefused
+from faults import StatementRefused
 
 REGISTER, LOGIN, ME = "/api/auth/register", "/api/auth/login", "/api/auth/me"
 REFRESH = "/api/auth/refresh"

@@ -30,15 +30,19 @@ HEALTH_SECONDS = 3.0
 class Postgres:
     """A server that can be stopped, killed, frozen and started again where clients look for it."""
 
-    def __init__(self, folder: Path, sockets: Path) -> None:
-        self._folder, self._sockets = folder, sockets
+    def __init__(self, folder: Path, sockets: Path, *options: str) -> None:
+        self._folder, self._sockets, self._options = folder, sockets, options
         self._running = ExitStack()
         self.start()
 
     def start(self) -> None:
         self.server = self._running.enter_context(
             embedded_postgres.running(
-                self._folder / "postgres", "-c", "max_connections=30", sockets=self._sockets
+                self._folder / "postgres",
+                "-c",
+                "max_connections=30",
+                *self._options,
+                sockets=self._sockets,
             )
         )
 

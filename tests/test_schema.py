@@ -17,7 +17,7 @@ from app import create_app
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, MakeDatabase, held_open, on_database, run_sql
 from db import Database, SchemaError
-from pool import DatabaseUnavailable
+from faults import DatabaseUnavailable
 from schema import SCHEMA_FILE, SCHEMA_LOCK
 from schema_version import Version
 from test_schema_tables import CARRY_BACK

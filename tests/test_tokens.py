@@ -178,16 +178,16 @@ def test_verify_does_not_repeat_the_token_in_its_reason() -> None:
 
 def test_verify_takes_the_longest_token_that_is_issued() -> None:
     token = tokens.issue(
-        tokens.MAX_USER_ID,
+        tokens.MAX_ID,
         "\U0001f512" * 255,
-        session_id=tokens.MAX_SESSION_ID,
+        session_id=tokens.MAX_ID,
         key=KEY,
         now=NOW,
         ttl_seconds=3600,
         token_id="x" * 32,
     )
 
-    assert tokens.verify(token, key=KEY, now=NOW).user_id == tokens.MAX_USER_ID
+    assert tokens.verify(token, key=KEY, now=NOW).user_id == tokens.MAX_ID
 
 
 def test_verify_refuses_a_longer_token_unread() -> None:

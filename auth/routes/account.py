@@ -13,7 +13,7 @@ from auth.proofs import store_proven
 from auth.routes.sessions import purge_now_and_then
 from auth.sessions import LiveSession
 from auth.token_pairs import TokenPair
-from pool import DatabaseUnavailable
+from faults import DatabaseUnavailable
 
 log = logging.getLogger("auth")
 

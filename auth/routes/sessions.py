@@ -13,7 +13,7 @@ from auth.errors import ApiError
 from auth.guards import authenticate, caller_gone, json_body, login_required, optional_json_body, still_there
 from auth.refresh_tokens import SALT_BYTES, RefreshToken
 from auth.sessions import LiveSession
-from pool import DatabaseUnavailable
+from faults import DatabaseUnavailable
 
 PURGE_EVERY = 50  # sessions opened by this process
 PURGE_AT_MOST = 500  # more than are opened in between, so that the table does not grow
