@@ -8,19 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-# A table `caller` with the user's id, empty when the user is gone or the session is over. A token
-# without a session was issued by an earlier version and stays valid until it expires.
-CALLER = """
+# A condition on a row of users: it is the caller's, and the session is not over. A token without a session
+# was issued by an earlier version and stays valid until it expires.
+IS_CALLER = """
+    users.id = %(user_id)s
+    AND (%(session_id)s::BIGINT IS NULL OR EXISTS (
+        SELECT FROM auth_sessions
+        WHERE auth_sessions.id = %(session_id)s
+          AND auth_sessions.user_id = %(user_id)s
+          AND auth_sessions.valid_until > %(now)s
+    ))
+"""
+
+# A table `caller` with the user's id, empty when the user is gone or the session is over.
+CALLER = f"""
     caller AS (
         SELECT users.id
         FROM users
-        WHERE users.id = %(user_id)s
-          AND (%(session_id)s::BIGINT IS NULL OR EXISTS (
-              SELECT FROM auth_sessions
-              WHERE auth_sessions.id = %(session_id)s
-                AND auth_sessions.user_id = %(user_id)s
-                AND auth_sessions.valid_until > %(now)s
-          ))
+        WHERE {IS_CALLER}
     )
 """
 
@@ -34,5 +39,5 @@ class Caller:
     now: datetime
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of CALLER."""
+        """Return the parameters of IS_CALLER and CALLER."""
         return {"user_id": self.user_id, "session_id": self.session_id, "now": self.now}

@@ -6,7 +6,7 @@ from datetime import datetime
 from psycopg2 import DataError, IntegrityError
 from psycopg2.extensions import cursor
 
-from auth.callers import CALLER, Caller
+from auth.callers import CALLER, IS_CALLER, Caller
 from auth.errors import ApiError
 from auth.storing import store
 
@@ -36,11 +36,11 @@ class Credential:
 def find_caller(cur: cursor, caller: Caller) -> User | None:
     """Return the user who calls, None when they are gone or their session is over."""
     cur.execute(
+        # A join with CALLER takes 100 microseconds more, mostly to plan, and most requests run this.
         f"""
-        WITH {CALLER}
         SELECT {_COLUMNS}
         FROM users
-        JOIN caller USING (id)
+        WHERE {IS_CALLER}
         """,
         caller.parameters(),
     )
@@ -52,10 +52,9 @@ def find_credential(cur: cursor, caller: Caller) -> Credential | None:
     """Return the user who calls with the hash of their password, as find_caller does."""
     cur.execute(
         f"""
-        WITH {CALLER}
         SELECT password, {_COLUMNS}
         FROM users
-        JOIN caller USING (id)
+        WHERE {IS_CALLER}
         """,
         caller.parameters(),
     )
