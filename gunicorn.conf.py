@@ -23,6 +23,7 @@ for name, module in list(sys.modules.items()):
 importlib.invalidate_caches()
 
 import addresses  # noqa: E402
+import bulkhead  # noqa: E402
 import capacity  # noqa: E402
 import db  # noqa: E402
 import handover  # noqa: E402
@@ -63,7 +64,12 @@ graceful_timeout = 20
 keepalive = settings.keepalive_seconds
 control_socket_disable = True
 # A heartbeat must not wait for a disk.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+try:
+    worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+except FileNotFoundError:
+    sys.exit(
+        "The service cannot start: there is no folder for temporary files; mount one at /dev/shm or /tmp."
+    )
 
 
 class JsonLogger(Logger):
@@ -80,7 +86,7 @@ log = logging.getLogger("gunicorn.error")
 
 # The workers share the hash slots, whichever of them the connections come to.
 # The file has no name: nobody can remove it, and it is gone with the last worker.
-slot_file = tempfile.TemporaryFile(dir=worker_tmp_dir)  # noqa: SIM115 - open for as long as we serve
+slot_file = bulkhead.file_without_a_name()
 os.environ[HASH_SLOT_DESCRIPTOR] = str(slot_file.fileno())
 
 

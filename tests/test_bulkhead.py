@@ -8,8 +8,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,67 @@ def test_shared_place_of_a_killed_process_is_free_again(slot_file: int) -> None:
         os.kill(holder.pid, signal.SIGKILL)
 
     SharedPlaces(slot_file, 1).enter(until=soon())
+
+
+def test_shared_place_that_another_process_waits_for_is_not_asked_for_without_patience(
+    slot_file: int,
+) -> None:
+    with another_process_inside(slot_file):
+        command = [sys.executable, "-c", ENTER, str(slot_file)]
+        root = Path(__file__).parents[1]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, pass_fds=[slot_file]) as waiter:
+            time.sleep(1)  # until it holds the lock of who looks
+            started = time.monotonic()
+            with pytest.raises(TooLate):
+                SharedPlaces(slot_file, 1).enter(until=started)
+            seconds = time.monotonic() - started
+            waiter.kill()
+
+    assert seconds < 0.5
+
+
+TAKE_TURNS = (
+    "import sys, time; from bulkhead import SharedPlaces; places = SharedPlaces(int(sys.argv[1]), 1);"
+    "print('ready', flush=True); sys.stdin.readline(); entered = 0; until = time.monotonic() + 2\n"
+    "while time.monotonic() < until:\n"
+    "    place = places.enter(until=until + 5); entered += 1; time.sleep(0.02); places.leave(place)\n"
+    "print(entered, flush=True)"
+)
+
+
+def test_shared_place_goes_round_among_processes(slot_file: int) -> None:
+    command = [sys.executable, "-c", TAKE_TURNS, str(slot_file)]
+    root = Path(__file__).parents[1]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, pass_fds=[slot_file]
+                )
+            )
+            for _ in range(3)
+        ]
+        for process in processes:
+            assert process.stdout
+            process.stdout.readline()
+        turns = [int(process.communicate(b"\n", timeout=30)[0]) for process in started(processes)]
+
+    assert min(turns) > 0.5 * max(turns)
+
+
+def started(processes: "list[subprocess.Popen[bytes]]") -> "list[subprocess.Popen[bytes]]":
+    """Let all of them begin before the first is waited for."""
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    return processes
+
+
+def test_shared_places_that_cannot_be_locked_do_not_stop_anybody(log_lines: list[dict[str, Any]]) -> None:
+    with open(os.devnull) as unlockable:  # opened for reading: a lock for writing is refused
+        places = SharedPlaces(unlockable.fileno(), 1)
+
+        places.leave(places.enter(until=soon()))
+
+    assert log_lines[-1]["message"].startswith("hash_slots_not_shared: ")
