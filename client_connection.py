@@ -5,7 +5,6 @@ All of this runs in the worker's main loop, but for `answer`, which the thread c
 
 import socket
 import time
-from contextlib import suppress
 from enum import Enum
 from http import HTTPStatus
 from selectors import EVENT_READ, EVENT_WRITE
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from worker import BufferingWorker
 
 READ_BYTES = 16 * 1024
+LINGER_BYTES = 1024 * 1024  # of what a client goes on to send although it was refused
 STOP_SECONDS = 2.0  # for the first byte of a request, when the worker stops
 
 
@@ -51,8 +51,10 @@ class Connection:
         self._incoming = Incoming()
         self._unsent = b""
         self._keep_alive = True
+        self._events = 0
+        self._ignored_bytes = 0
         sock.setblocking(False)
-        worker.poller.register(sock, EVENT_READ, self)
+        self._watch(EVENT_READ)
 
     def is_overdue(self, now: float) -> bool:
         """Return whether the connection has waited for as long as it may."""
@@ -78,10 +80,22 @@ class Connection:
             return
         if not data:
             self._on_end()
-        elif self.state is not State.LINGERING:
-            self._incoming.feed(data)
-            self._worker.count(self, self._incoming.incomplete_bytes())
-            self.go_on()
+        elif self.state is State.LINGERING:
+            self._ignore(data)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self._incoming.feed(data)
+        self._worker.count(self, self._incoming.incomplete_bytes())
+        self.go_on()
+        if self.state is State.BUSY and self._incoming.ended:
+            self._watch(0)  # a flood of bytes that nobody looks at would keep the main loop from others
+
+    def _ignore(self, data: bytes) -> None:
+        self._ignored_bytes += len(data)
+        if self._ignored_bytes > LINGER_BYTES:
+            self.close()
 
     def _on_end(self) -> None:
         """The client sends no more; it may still read its answer."""
@@ -89,7 +103,7 @@ class Connection:
         if self.can_be_closed():
             self.close()
         else:
-            self._worker.poller.unregister(self._sock)
+            self._watch(0)
 
     def go_on(self) -> None:
         """Have the next complete request answered, unless one is being answered."""
@@ -149,24 +163,35 @@ class Connection:
         self._unsent, self._keep_alive = unsent, keep_alive
         if unsent:
             self._enter(State.SENDING)
-            if self.half_closed:  # nothing is watched any more
-                self._worker.poller.register(self._sock, EVENT_WRITE, self)
-            else:
-                self._worker.poller.modify(self._sock, EVENT_WRITE, self)
+            self._watch(EVENT_WRITE)
         elif self.half_closed:
             self.close()
         elif keep_alive:
+            self._watch(EVENT_READ)
             self._enter(State.IDLE)
             self.go_on()
         else:
+            self._watch(EVENT_READ)
             self._sock.shutdown(socket.SHUT_WR)
             self._enter(State.LINGERING)
 
     def _send_rest(self) -> None:
         self._unsent = self._unsent[self._send(self._unsent) :]
         if not self._unsent:
-            self._worker.poller.modify(self._sock, EVENT_READ, self)
             self._finish(b"", keep_alive=self._keep_alive)
+
+    def _watch(self, events: int) -> None:
+        """Have the main loop look for `events` of the socket, for none if it is 0."""
+        poller = self._worker.poller
+        if events == self._events:
+            return
+        if not events:
+            poller.unregister(self._sock)
+        elif self._events:
+            poller.modify(self._sock, events, self)
+        else:
+            poller.register(self._sock, events, self)
+        self._events = events
 
     def _enter(self, state: State) -> None:
         self.since = time.monotonic()
@@ -177,6 +202,5 @@ class Connection:
         if self in self._worker.connections:
             self._worker.connections.remove(self)
             self._worker.count(self, 0)
-            with suppress(KeyError):
-                self._worker.poller.unregister(self._sock)
+            self._watch(0)
             self._sock.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client_connection import SECONDS, STOP_SECONDS, Connection, State
+from client_connection import LINGER_BYTES, SECONDS, STOP_SECONDS, Connection, State
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"a" * 2_000_000
@@ -212,3 +212,29 @@ def test_stopping_worker_waits_shortly_for_a_first_byte(
 
     assert not conn.is_overdue(conn.since + STOP_SECONDS - 0.1)
     assert conn.is_overdue(conn.since + STOP_SECONDS + 0.1) is closes
+
+
+def test_flood_behind_the_last_request_is_not_read(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n" + b"x" * 10)
+    worker.turn()
+    assert events_of(worker) == []
+
+    conn.answer(b"answer", keep_alive=False)
+    assert (conn.state, events_of(worker)) == (State.LINGERING, [EVENT_READ])
+
+
+def test_client_that_floods_instead_of_closing_is_cut_off(
+    worker: FakeWorker, conn: Connection, client: socket.socket
+) -> None:
+    client.sendall(b"nonsense\r\n\r\n")
+    worker.turn()
+    assert conn.state is State.LINGERING
+
+    sent = 0
+    while worker.connections and sent < 2 * LINGER_BYTES:
+        sent += client.send(b"x" * 10_000)
+        worker.turn()
+
+    assert LINGER_BYTES < sent <= LINGER_BYTES + 100_000

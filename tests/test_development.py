@@ -706,7 +706,11 @@ def test_init_db_without_a_database_is_a_sentence(tree: Path) -> None:
 
 def test_init_db_names_the_rows_that_differ_only_in_case(tree: Path, make_database: MakeDatabase) -> None:
     url = make_database()
-    run_sql(url, "CREATE TABLE users (id SERIAL PRIMARY KEY, username TEXT, email TEXT, password TEXT)")
+    run_sql(
+        url,
+        "CREATE TABLE users (id SERIAL PRIMARY KEY, username TEXT, email TEXT, password TEXT,"
+        " first_name TEXT, last_name TEXT, created_at TIMESTAMP)",
+    )
     run_sql(url, "INSERT INTO users (username, email) VALUES ('ada', 'a@x.org'), ('Ada', 'b@x.org')")
 
     done = init_db(tree, url)
