@@ -88,9 +88,9 @@ class Connection:
     def _take(self, data: bytes) -> None:
         self._incoming.feed(data)
         self._worker.count(self, self._incoming.incomplete_bytes())
-        self.go_on()
-        if self.state is State.BUSY and self._incoming.ended:
-            self._watch(0)  # a flood of bytes that nobody looks at would keep the main loop from others
+        if self.state is State.BUSY:
+            self._watch(0)  # no client has us hold more, nor keeps the main loop from others by a flood
+        self.go_on()  # also if the answer has just gone out
 
     def _ignore(self, data: bytes) -> None:
         self._ignored_bytes += len(data)
@@ -110,9 +110,11 @@ class Connection:
         if self.state is State.BUSY:
             return
         incoming = self._incoming
-        if incoming.requests:
+        request = incoming.requests.popleft() if incoming.requests else None
+        self._watch(0 if self.half_closed or (request and incoming.holds_more()) else EVENT_READ)
+        if request:
             self._enter(State.BUSY)
-            self._worker.submit(self, incoming.requests.popleft())
+            self._worker.submit(self, request)
         elif incoming.refusal:
             self._refuse(incoming.refusal)
         elif self.half_closed:
@@ -147,9 +149,8 @@ class Connection:
             self._worker.call(self, lambda: self._finish(answer[sent:], keep_alive=keep_alive))
             return
         self._enter(State.IDLE)
-        # Only now: what comes after this look meets a connection that is idle.
-        incoming = self._incoming
-        if self.half_closed or incoming.requests or incoming.refusal or incoming.incomplete_bytes():
+        # Only now: what the main loop takes in after this look meets a connection that is idle.
+        if self.half_closed or not self._events:
             self._worker.call(self, self.go_on)
 
     def _send(self, data: bytes) -> int:
@@ -167,7 +168,6 @@ class Connection:
         elif self.half_closed:
             self.close()
         elif keep_alive:
-            self._watch(EVENT_READ)
             self._enter(State.IDLE)
             self.go_on()
         else:

@@ -59,6 +59,10 @@ class Incoming:
         """Return how much has come of a request that is not complete."""
         return self._fed if self._request else 0
 
+    def holds_more(self) -> bool:
+        """Return whether something has come that is not passed on yet."""
+        return bool(self.requests or self.refusal or self.incomplete_bytes())
+
     def feed(self, data: bytes) -> None:
         """Take what came."""
         if self.ended:

@@ -7,19 +7,16 @@ that a client does not take at once, as a buffering proxy would.
 
 import os
 import socket
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from http import HTTPStatus
-from queue import SimpleQueue
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from gunicorn.workers.base import Worker
 
-import wsgi
+from answering import AnsweringThreads
 from client_connection import Connection
 from incoming import Request
 
@@ -35,10 +32,9 @@ class BufferingWorker(Worker):
         self.connections: set[Connection] = set()
         self._addresses: dict[socket.socket, Any] = {}
         self._accepts = False
-        self._jobs: SimpleQueue[tuple[Connection, Request]] = SimpleQueue()
         self._calls: deque[tuple[Connection, Callable[[], None]]] = deque()
-        self._answered: deque[int] = deque()  # what threads tell of the requests they have done: their bytes
-        self._threads = self._running = self._held_bytes = 0
+        self._threads = AnsweringThreads(self)
+        self._incomplete_bytes = 0
         self._next_second = 0.0
         super().init_process()
 
@@ -64,7 +60,8 @@ class BufferingWorker(Worker):
             elif key.data:
                 self._accept(key.data)
             else:
-                os.read(self.PIPE[0], 4096)
+                with suppress(BlockingIOError):
+                    os.read(self.PIPE[0], 4096)
         for _ in range(len(self._calls)):
             self._guarded(*self._calls.popleft())
         if time.monotonic() >= self._next_second:
@@ -89,8 +86,6 @@ class BufferingWorker(Worker):
             if conn.is_overdue(now):
                 self._guarded(conn, conn.close)
         self._set_accepting(self.alive)
-
-    # Accepting
 
     def _accept(self, listener: socket.socket) -> bool:
         """Accept a connection; return whether there was one."""
@@ -136,78 +131,29 @@ class BufferingWorker(Worker):
         """
         self._set_accepting(False)
         for listener in self._addresses:
-            while self._accept(listener):
-                pass
+            for _ in range(self.cfg.backlog):
+                if not self._accept(listener):
+                    break
             listener.close()
-
-    # Answering
 
     def submit(self, conn: Connection, request: Request) -> None:
         """Have a thread answer a request."""
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
-        self._running += 1
-        self._held_bytes += len(request.body)
-        self._count_answered()
-        if self._threads < min(self._running, self.cfg.threads):
-            self._threads += 1
-            threading.Thread(target=self._answer_requests, daemon=True).start()
-        self._jobs.put((conn, request))
-
-    def _count_answered(self) -> None:
-        for _ in range(len(self._answered)):
-            self._held_bytes -= self._answered.popleft()
-            self._running -= 1
+        self._threads.submit(conn, request)
 
     def count(self, conn: Connection, incomplete_bytes: int) -> None:
         """Count what is here of a request whose rest is not."""
-        self._held_bytes += incomplete_bytes - conn.counted_bytes
+        self._incomplete_bytes += incomplete_bytes - conn.counted_bytes
         conn.counted_bytes = incomplete_bytes
 
     def has_no_room(self) -> bool:
         """Return whether the requests that are not answered yet fill the buffer of this worker."""
-        self._count_answered()
-        return self._held_bytes > BUFFER_BYTES
+        return self._incomplete_bytes + self._threads.held_bytes() > BUFFER_BYTES
 
     def call(self, conn: Connection, step: Callable[[], None]) -> None:
         """Have the main loop do something for a connection; called by threads."""
         self._calls.append((conn, step))
         with suppress(BlockingIOError):  # the pipe is full, so the main loop will wake anyway
             os.write(self.PIPE[1], b".")
-
-    def _answer_requests(self) -> None:
-        while True:
-            conn, request = self._jobs.get()
-            try:
-                self._answer(conn, request)
-            except OSError:  # the client is gone
-                self.call(conn, conn.close)
-            except Exception:
-                self.log.exception("answer_failed")
-                self.call(conn, conn.close)
-            self._answered.append(len(request.body))
-            del conn, request  # which would be kept until the next comes
-
-    def _answer(self, conn: Connection, request: Request) -> None:
-        keep_alive = request.keep_alive and self.alive and not conn.half_closed
-        answer = wsgi.Answer()
-        body: Iterable[bytes] = ()
-        application: Any = self.wsgi
-        environ = wsgi.environ(request, client=conn.client, server=conn.server)
-        try:
-            body = application(environ, answer.start)
-            whole = answer.to_bytes(body, method=request.method, keep_alive=keep_alive)
-        except Exception:
-            self.log.exception("application_failed")
-            whole, keep_alive = wsgi.refusal(HTTPStatus.INTERNAL_SERVER_ERROR), False
-        try:
-            conn.answer(whole, keep_alive=keep_alive)
-        finally:
-            if isinstance(body, _Closable):
-                body.close()
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    def close(self) -> None: ...

@@ -214,15 +214,20 @@ def test_stopping_worker_waits_shortly_for_a_first_byte(
     assert conn.is_overdue(conn.since + STOP_SECONDS + 0.1) is closes
 
 
-def test_flood_behind_the_last_request_is_not_read(
+def test_client_that_goes_on_while_it_is_answered_is_not_read(
     worker: FakeWorker, conn: Connection, client: socket.socket
 ) -> None:
-    client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n" + b"x" * 10)
+    client.sendall(GET)
+    worker.turn()
+    client.sendall(b"\r\n")  # an empty line, which is no part of a request
     worker.turn()
     assert events_of(worker) == []
 
-    conn.answer(b"answer", keep_alive=False)
-    assert (conn.state, events_of(worker)) == (State.LINGERING, [EVENT_READ])
+    conn.answer(b"answer", keep_alive=True)
+    assert (conn.state, events_of(worker)) == (State.IDLE, [EVENT_READ])
+    client.sendall(GET)
+    worker.turn()
+    assert len(worker.submitted) == 2
 
 
 def test_client_that_floods_instead_of_closing_is_cut_off(

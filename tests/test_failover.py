@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import service
 from app import create_app
 from config import Settings
 from conftest import PASSWORD, SECRET_KEY, run_sql
-from test_faults import Client, Postgres, read_only
+from test_faults import Client, Postgres, read_only, registering
 
 FAILOVER_SECONDS = 10.0
 BINARIES = postgres_binaries.find_all()[0]
@@ -72,30 +71,14 @@ def promote(server: Postgres) -> None:
 
 def test_nothing_acknowledged_is_missing_after_a_failover(pair: Pair, tmp_path: Path) -> None:
     environ = {"DB_URL": pair.url, "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4", "DB_POOL_SIZE": "4"}
-    created: list[str] = []
-    stop = threading.Event()
 
     with service.running(tmp_path / "log", **environ) as running:
         client = Client(running)
-
-        def register() -> None:
-            while not stop.is_set():
-                answer = client.register()
-                if answer.status_code == 201:
-                    created.append(answer.json()["username"])
-
-        writers = [threading.Thread(target=register) for _ in range(4)]
-        for writer in writers:
-            writer.start()
-        try:
+        with registering(client) as created:
             await_more(created, seconds=30)
             pair.primary.stop(at_once=True)
             promote(pair.standby)
             await_more(created, seconds=FAILOVER_SECONDS)
-        finally:
-            stop.set()
-            for writer in writers:
-                writer.join()
         assert (client.me().status_code, client.health().status_code) == (200, 200)
 
     stored = {name for (name,) in run_sql(pair.standby.server.url, "SELECT username FROM users")}

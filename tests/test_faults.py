@@ -316,7 +316,9 @@ def test_what_a_frozen_database_received_is_not_carried_out_when_it_wakes(
     assert [answer.status_code for answer in answers] == [200, 200, 201, 201]
 
 
-def test_what_was_answered_with_201_is_never_missing(client: Client, postgres: Postgres) -> None:
+@contextmanager
+def registering(client: Client) -> Iterator[list[str]]:
+    """Register users by four threads until the block ends; yield the names of those that got 201."""
     stop = threading.Event()
     created: list[str] = []
 
@@ -329,14 +331,21 @@ def test_what_was_answered_with_201_is_never_missing(client: Client, postgres: P
     writers = [threading.Thread(target=register) for _ in range(4)]
     for writer in writers:
         writer.start()
-    for _ in range(3):
+    try:
+        yield created
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+
+
+def test_what_was_answered_with_201_is_never_missing(client: Client, postgres: Postgres) -> None:
+    with registering(client) as created:
+        for _ in range(3):
+            time.sleep(0.3)
+            with stopped(postgres, at_once=True):
+                time.sleep(0.1)
         time.sleep(0.3)
-        with stopped(postgres, at_once=True):
-            time.sleep(0.1)
-    time.sleep(0.3)
-    stop.set()
-    for writer in writers:
-        writer.join()
 
     stored = {name for (name,) in run_sql(postgres.server.url, "SELECT username FROM users")}
     assert len(created) > 20
