@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Iterable
 from http import HTTPStatus
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import wsgi
-from client_connection import Connection
+from client_connection import ClientConnection
 from incoming import Request
 
 if TYPE_CHECKING:
@@ -20,19 +20,28 @@ class AnsweringThreads:
 
     def __init__(self, worker: "BufferingWorker") -> None:
         self._worker = worker
-        self._jobs: SimpleQueue[tuple[Connection, Request]] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[ClientConnection, Request]] = SimpleQueue()
         self._answered: deque[int] = deque()  # the bytes of requests that a thread is done with
         self._threads = self._running = self._held_bytes = 0
 
-    def submit(self, conn: Connection, request: Request) -> None:
+    def submit(self, conn: ClientConnection, request: Request) -> None:
         """Have a request answered; the main loop calls this."""
+        self._count_answered()
+        if self._threads < min(self._running + 1, self._worker.cfg.threads):
+            self._start_thread()
         self._held_bytes += len(request.body)
         self._running += 1
-        self._count_answered()
-        if self._threads < min(self._running, self._worker.cfg.threads):
-            self._threads += 1
-            threading.Thread(target=self._answer_requests, daemon=True).start()
         self._jobs.put((conn, request))
+
+    def _start_thread(self) -> None:
+        try:
+            threading.Thread(target=self._answer_requests, daemon=True).start()
+        except RuntimeError as exc:  # the system allows no more
+            self._worker.log.warning("thread_not_started: %s", exc)
+            if not self._threads:
+                raise
+        else:
+            self._threads += 1
 
     def held_bytes(self) -> int:
         """Return how many bytes of bodies are not answered yet."""
@@ -50,20 +59,20 @@ class AnsweringThreads:
             try:
                 self._answer(conn, request)
             except OSError:  # the client is gone
-                self._worker.call(conn, conn.close)
+                self._worker.in_main_loop(conn, conn.close)
             except Exception:
                 self._worker.log.exception("answer_failed")
-                self._worker.call(conn, conn.close)
+                self._worker.in_main_loop(conn, conn.close)
             self._answered.append(len(request.body))
-            del conn, request  # which would be kept until the next comes
+            del conn, request  # else this thread keeps the request until it gets another
 
-    def _answer(self, conn: Connection, request: Request) -> None:
-        keep_alive = request.keep_alive and self._worker.alive and not conn.half_closed
+    def _answer(self, conn: ClientConnection, request: Request) -> None:
+        keep_alive = request.keep_alive and self._worker.alive
         answer = wsgi.Answer()
         body: Iterable[bytes] = ()
         application: Any = self._worker.wsgi
-        environ = wsgi.environ(request, client=conn.client, server=conn.server)
         try:
+            environ = wsgi.environ(request, client=conn.client, server=conn.server)
             body = application(environ, answer.start)
             whole = answer.to_bytes(body, method=request.method, keep_alive=keep_alive)
         except Exception:
@@ -72,10 +81,5 @@ class AnsweringThreads:
         try:
             conn.answer(whole, keep_alive=keep_alive)
         finally:
-            if isinstance(body, _Closable):
-                body.close()
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    def close(self) -> None: ...
+            if close := getattr(body, "close", None):
+                close()

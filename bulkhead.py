@@ -6,13 +6,11 @@ every thread from the requests that need neither.
 
 import fcntl
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
 
 log = logging.getLogger("bulkhead")
 
@@ -65,31 +63,26 @@ class Bulkhead:
                 self._free += 1
 
 
-def file_without_a_name() -> IO[bytes]:
-    """Return a file that nobody can remove; in memory, where a system has such files."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("hash-slots"), "wb")
-    return tempfile.TemporaryFile()
-
-
 class SharedPlaces:
     """Places that several processes share: a byte of one file each, locked by the process that has it.
 
-    One worker may get all the connections; it must be able to use every core, and no other one then as
-    well. The kernel unlocks what a killed worker held, and tells nobody of an unlocking: so one waiter of
-    all processes looks every few milliseconds. It holds the lock of one more byte, for which one waiter of
-    each other process queues: who has just left a place does not take it again before them.
+    One worker may get all the connections. Then it may use every core, and the others must wait.
+    The kernel unlocks what a killed worker held. It tells nobody of an unlocking, so who waits looks every
+    few milliseconds: one waiter of all processes for a place, and one of each other process for its turn,
+    which is the lock of one more byte.
     """
 
     LOOK_SECONDS = 0.005
 
     def __init__(self, descriptor: int, count: int) -> None:
         self._descriptor = descriptor
-        self._gate = count
+        self._turn = count
         # A process never meets a lock of its own: its threads try only what it has not taken.
         self._free = list(range(count))
         self._lock = threading.Lock()
         self._next = threading.Lock()  # held by the waiter of this process
+        self._polite_until = 0.0
+        self._warned = False
 
     def enter(self, *, until: float) -> int | None:
         """Take a place, waiting until the monotonic time `until`; return it for `leave`. Raises TooLate.
@@ -98,17 +91,19 @@ class SharedPlaces:
         """
         if not self._next.acquire(timeout=max(0.0, until - time.monotonic())):
             raise TooLate
-        patience = 0 if time.monotonic() < until else fcntl.LOCK_NB
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | patience, 1, self._gate)
+            time.sleep(max(0.0, self._polite_until - time.monotonic()))
+            self._wait_for(lambda: self._lock_byte(self._turn), until)
             try:
-                return self._look(until)
+                return self._wait_for(self._take, until)
             finally:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, self._gate)
-        except (BlockingIOError, PermissionError):  # POSIX allows either for "locked"
-            raise TooLate from None
+                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, self._turn)
+                # The other processes look before this one comes again.
+                self._polite_until = time.monotonic() + 2 * self.LOOK_SECONDS
         except OSError as exc:
-            log.warning("hash_slots_not_shared: %s", exc)
+            if not self._warned:
+                self._warned = True
+                log.warning("hash_slots_not_shared: %s", exc)
             return None
         finally:
             self._next.release()
@@ -120,18 +115,25 @@ class SharedPlaces:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
                 self._free.append(place)
 
-    def _look(self, until: float) -> int:
-        while (place := self._take()) is None:
+    def _wait_for(self, try_once: Callable[[], int | None], until: float) -> int:
+        """Look until `try_once` returns the byte that it locked. Raises TooLate."""
+        while (byte := try_once()) is None:
             if time.monotonic() >= until:
                 raise TooLate
             time.sleep(self.LOOK_SECONDS)
-        return place
+        return byte
 
     def _take(self) -> int | None:
         with self._lock:
             for place in self._free:
-                with suppress(BlockingIOError, PermissionError):
-                    fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                if self._lock_byte(place) is not None:
                     self._free.remove(place)
                     return place
+        return None
+
+    def _lock_byte(self, byte: int) -> int | None:
+        """Return the byte, None if another process has locked it."""
+        with suppress(BlockingIOError, PermissionError):  # POSIX allows either for "locked"
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            return byte
         return None

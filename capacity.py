@@ -38,10 +38,10 @@ def limits() -> str:
 
 def workers(pool_size: int = POOL_SIZE) -> int:
     """Return how many workers fit: one a core, within the memory and PostgreSQL's connections."""
-    limits = [cores(), CONNECTIONS // (pool_size + 1)]
+    most = [cores(), CONNECTIONS // (pool_size + 1)]
     if limit := memory():
-        limits.append(limit // MEMORY_OF_A_PROCESS - 1)
-    return max(1, min(limits))
+        most.append(limit // MEMORY_OF_A_PROCESS - 1)
+    return max(1, min(most))
 
 
 def pool_size(worker_count: int) -> int:

@@ -31,17 +31,19 @@ class State(Enum):
     BUSY = "a thread, which makes the answer"
     SENDING = "the client to take its answer"
     LINGERING = "the client to close; closing first could cost it the answer (RFC 9112 section 9.6)"
+    CLOSED = "nothing"
 
 
+MAY_GO_ON = (State.NEW, State.IDLE, State.READING)
 # Nobody can renew these, whatever they send. IDLE is KEEPALIVE_SECONDS, BUSY ends by itself.
 SECONDS = {State.NEW: 10.0, State.READING: 10.0, State.SENDING: 10.0, State.LINGERING: 2.0}
 
 
-class Connection:
+class ClientConnection:
     """A connection that the worker has accepted."""
 
     def __init__(self, worker: "BufferingWorker", sock: socket.socket, client: Any, server: Any) -> None:
-        self.client, self.server = client, server
+        self.client, self.server = _name(client), _name(server)
         self.since = time.monotonic()
         self.state = State.NEW
         self.half_closed = False
@@ -78,8 +80,10 @@ class Connection:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
             return
+        except OSError:  # a reset
+            data = b""
         if not data:
-            self._on_end()
+            self.end()
         elif self.state is State.LINGERING:
             self._ignore(data)
         else:
@@ -97,8 +101,8 @@ class Connection:
         if self._ignored_bytes > LINGER_BYTES:
             self.close()
 
-    def _on_end(self) -> None:
-        """The client sends no more; it may still read its answer."""
+    def end(self) -> None:
+        """Take nothing more from the client; close when no thread makes an answer for it any more."""
         self.half_closed = True
         if self.can_be_closed():
             self.close()
@@ -107,7 +111,7 @@ class Connection:
 
     def go_on(self) -> None:
         """Have the next complete request answered, unless one is being answered."""
-        if self.state is State.BUSY:
+        if self.state not in MAY_GO_ON:
             return
         incoming = self._incoming
         request = incoming.requests.popleft() if incoming.requests else None
@@ -146,12 +150,12 @@ class Connection:
         """
         sent = self._send(answer)
         if sent < len(answer) or not keep_alive:
-            self._worker.call(self, lambda: self._finish(answer[sent:], keep_alive=keep_alive))
+            self._worker.in_main_loop(self, lambda: self._finish(answer[sent:], keep_alive=keep_alive))
             return
         self._enter(State.IDLE)
         # Only now: what the main loop takes in after this look meets a connection that is idle.
         if self.half_closed or not self._events:
-            self._worker.call(self, self.go_on)
+            self._worker.in_main_loop(self, self.go_on)
 
     def _send(self, data: bytes) -> int:
         """Send what fits into the socket's buffer; return how much."""
@@ -161,6 +165,8 @@ class Connection:
             return 0
 
     def _finish(self, unsent: bytes, *, keep_alive: bool) -> None:
+        if self.state is State.CLOSED:
+            return
         self._unsent, self._keep_alive = unsent, keep_alive
         if unsent:
             self._enter(State.SENDING)
@@ -204,3 +210,9 @@ class Connection:
             self._worker.count(self, 0)
             self._watch(0)
             self._sock.close()
+            self.state = State.CLOSED
+
+
+def _name(address: Any) -> tuple[str, int]:
+    """Return the address of a socket; a Unix socket has none."""
+    return address[:2] if isinstance(address, tuple) else ("", 0)

@@ -13,7 +13,15 @@ from psycopg2.extensions import cursor
 import schema
 from connection import Connection, limit, wait
 from connection import transaction as transaction
-from faults import Conflict, DatabaseUnavailable, ReadOnly, ServerFault, StatementRefused, translated
+from faults import (
+    Conflict,
+    DatabaseUnavailable,
+    OutOfResources,
+    ReadOnly,
+    ServerFault,
+    StatementRefused,
+    translated,
+)
 from hosts import Hosts
 from in_time import STATEMENT_SECONDS, InTime
 from pool import Pool
@@ -61,7 +69,7 @@ class Database:
         nobody knows. After the deadline PostgreSQL carries out nothing of it.
         """
         limit.at = time.monotonic() + OPERATION_SECONDS
-        return self._repeat(self._pool, (ReadOnly, Conflict), InTime, query, *args, **kwargs)
+        return self._repeat(self._pool, (ReadOnly, OutOfResources, Conflict), InTime, query, *args, **kwargs)
 
     def ping(self, query: Callable[[cursor], T]) -> T:
         """Run `query` as a read on a connection kept for health checks, within PING_SECONDS."""

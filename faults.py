@@ -24,6 +24,10 @@ class ReadOnly(ServerFault):
     """The server takes no changes, a standby for example. Nothing was changed."""
 
 
+class OutOfResources(ServerFault):
+    """The server lacked memory, disk or a place. Nothing was changed."""
+
+
 class Conflict(DatabaseUnavailable):
     """Two transactions were in each other's way and this one was rolled back; again, it may work."""
 
@@ -82,7 +86,13 @@ def translated(exc: psycopg2.Error, *, closed: bool) -> DatabaseUnavailable | No
         case Subject.SERVER if closed:
             return ConnectionLost(reason)
         case Subject.SERVER:
-            return ReadOnly(reason) if exc.pgcode == READ_ONLY else ServerFault(reason)
+            return _server_fault(exc.pgcode or "", reason)
+
+
+def _server_fault(code: str, reason: str) -> ServerFault:
+    if code == READ_ONLY:
+        return ReadOnly(reason)
+    return OutOfResources(reason) if code.startswith(("53", "58")) else ServerFault(reason)
 
 
 def described(exc: psycopg2.Error, **more: str) -> str:

@@ -8,22 +8,28 @@ import resource
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-# At SIGHUP gunicorn reads this file again, in a process that has the modules of the release before.
-FOLDER = Path(__file__).parent
-for name, module in list(sys.modules.items()):
-    source = Path(getattr(module, "__file__", None) or "/")
-    ours = source.is_relative_to(FOLDER) and "site-packages" not in source.parts  # of .venv
-    if ours and name not in (__name__, "__main__"):
-        del sys.modules[name]
-importlib.invalidate_caches()
+
+def forget_release_before() -> None:
+    """Forget our modules: at SIGHUP gunicorn reads this file again, in a process that has the old ones."""
+    for name, module in list(sys.modules.items()):
+        source = Path(getattr(module, "__file__", None) or "/")
+        ours = (
+            source.is_relative_to(Path(__file__).parent) and "site-packages" not in source.parts
+        )  # of .venv
+        if ours and name not in (__name__, "__main__"):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+forget_release_before()
 
 import addresses  # noqa: E402
-import bulkhead  # noqa: E402
 import capacity  # noqa: E402
 import db  # noqa: E402
 import handover  # noqa: E402
@@ -84,13 +90,22 @@ logger_class = JsonLogger
 log = logging.getLogger("gunicorn.error")
 
 
+def make_slot_file() -> IO[bytes]:
+    """Return a file that nobody can remove, and that is gone with the last worker; in memory if possible."""
+    try:
+        return os.fdopen(os.memfd_create("hash-slots"), "wb")
+    except (AttributeError, OSError):  # not Linux, or forbidden
+        return tempfile.TemporaryFile(dir=worker_tmp_dir)
+
+
 # The workers share the hash slots, whichever of them the connections come to.
-# The file has no name: nobody can remove it, and it is gone with the last worker.
-slot_file = bulkhead.file_without_a_name()
+slot_file = make_slot_file()
 os.environ[HASH_SLOT_DESCRIPTOR] = str(slot_file.fileno())
 
 
 def on_starting(server: Arbiter) -> None:
+    if server.cfg.is_ssl:
+        sys.exit("The service cannot start: it speaks plain HTTP only; put a proxy with TLS before it.")
     if not {"GUNICORN_FD", "LISTEN_FDS"} & set(os.environ):  # else the sockets were opened for us
         addresses.require_free(server.address)
     handover.guard(server)

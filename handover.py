@@ -11,7 +11,7 @@ from dataclasses import replace
 from gunicorn.app.wsgiapp import WSGIApplication
 from gunicorn.arbiter import Arbiter
 
-TRY_SECONDS = 20  # less than gunicorn lets a worker be silent, because its first process waits for the try
+TRY_SECONDS = 8  # gunicorn's first process does nothing else meanwhile, and a stop has 30 s in all
 NO_DATABASE = "postgresql://127.0.0.1:1/none"  # nothing listens there: a try must not change tables, nor wait
 
 

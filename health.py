@@ -33,7 +33,7 @@ class Problem:
 
 
 class Health:
-    """Checks a database, once for all who ask meanwhile. Who finds too many waiting gets the last result."""
+    """Checks a database, once for all callers that wait. Callers beyond WAITING get the last result."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -23,7 +23,7 @@ DEFAULTS = {
 _PLACE = ("host", "hostaddr", "port")
 
 # What we rely on, whatever the database or the role says. Sent after connecting and not as `options`, which
-# PgBouncer refuses. As PostgreSQL spells it: what is so already is not set again.
+# PgBouncer refuses. As PostgreSQL spells it: a parameter that has its value already is not set.
 SESSION = {
     "timezone": "UTC",
     "default_transaction_isolation": "read committed",

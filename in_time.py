@@ -16,7 +16,7 @@ from faults import DatabaseUnavailable
 STATEMENT_SECONDS = 3.0  # PostgreSQL's own limit, below ours so that the connection survives it
 
 # It goes before every statement, in the same message: there is no round trip of its own. The statement gets
-# the milliseconds that are left; fewer than none are an error. 0 would be no limit.
+# the milliseconds that are left; a negative number is an error. 0 would mean no limit.
 _GUARD = """
     SELECT set_config(
         'statement_timeout',

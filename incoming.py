@@ -23,10 +23,7 @@ _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
 
 @dataclass
 class Request:
-    """A request as it was sent. Header names are in lower case.
-
-    cut: the body was not waited for, because no answer needs all of it.
-    """
+    """A request as it was sent. Header names are in lower case."""
 
     method: str = ""
     target: bytes = b""
@@ -34,7 +31,6 @@ class Request:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     keep_alive: bool = False
-    cut: bool = False
 
 
 class _Enough(Exception):
@@ -75,6 +71,8 @@ class Incoming:
         except HttpParserError:
             if not self.ended:
                 self.refuse(HTTPStatus.BAD_REQUEST)
+        if self._request and not self._fed:  # it began behind the end of another
+            self._fed = len(data)
         if self._in_head and self._fed > MAX_HEAD_BYTES:
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._fed > MAX_REQUEST_BYTES:
@@ -163,7 +161,6 @@ class Incoming:
     def _cut(self) -> None:
         """Pass the request on without the rest of its body, and close the connection after the answer."""
         assert self._request
-        self._request.cut = True
         self._request.keep_alive = False
         self.requests.append(self._request)
         self._forget()

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 
 MOST_LINES = 2000  # that wait for the reader: about half a megabyte
 GATHER_SECONDS = 0.02
@@ -33,7 +34,8 @@ class LineWriter:
     def __init__(self, tell_dropped: Callable[[int], None]) -> None:
         self._tell_dropped = tell_dropped
         self._lines: deque[str] = deque()
-        self._dropped: deque[None] = deque()  # its length: appending is atomic, adding is not
+        self._drops = count(1)  # next() is atomic, adding is not
+        self._dropped = self._told = 0
         self._some = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -42,7 +44,7 @@ class LineWriter:
     def write(self, line: str) -> None:
         """Have a line written; never waits."""
         if len(self._lines) >= MOST_LINES:
-            self._dropped.append(None)
+            self._dropped = next(self._drops)
             return
         self._lines.append(line)
         if not self._some.is_set():
@@ -61,8 +63,8 @@ class LineWriter:
             self._some.clear()
             while self._lines:
                 _write(self._next_piece())
-            if dropped := len(self._dropped):
-                self._dropped.clear()
+            if dropped := self._dropped - self._told:
+                self._told += dropped
                 self._tell_dropped(dropped)
 
     def _next_piece(self) -> bytes:

@@ -96,7 +96,8 @@ class Pool:
         now = time.monotonic()
         self._close_worn_out(now)
         while conn := self._pop():
-            if not conn.is_worn_out(now) and not conn.is_hung_up():
+            is_renewed = conn.generation != self._generation  # it came back at the moment of a renewal
+            if not is_renewed and not conn.is_worn_out(now) and not conn.is_hung_up():
                 if conn.answers(now):
                     return conn
                 self.renew(conn)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor
 
-VERSION_TABLE = "auth_schema"  # which nothing but the next start needs
+VERSION_TABLE = "auth_schema"  # only a start reads it
 _USED = ("users", "auth_sessions")
 _TABLE = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+) \(\n(.*?)^\);", re.MULTILINE | re.DOTALL)
 _COLUMN = re.compile(r"^    ([a-z]\w*) ([A-Z]+(?:\(\d+\))?)(.*)", re.MULTILINE)
@@ -22,6 +22,10 @@ _RIGHTS = """
         ('users', 'INSERT'), ('users', 'UPDATE'), ('auth_sessions', 'INSERT'), ('auth_sessions', 'UPDATE')
     ) AS needed (name, need)
     WHERE NOT has_any_column_privilege(name, need)
+    UNION ALL
+    SELECT name || ': DELETE'
+    FROM (VALUES ('users'), ('auth_sessions')) AS used (name)
+    WHERE NOT has_table_privilege(name, 'DELETE')
     UNION ALL
     SELECT sequence || ': USAGE'
     FROM (VALUES (pg_get_serial_sequence('users', 'id')), (pg_get_serial_sequence('auth_sessions', 'id')))
@@ -98,7 +102,7 @@ class Version:
         return row is not None and bool(row[0])
 
     def differences(self, cur: cursor) -> list[str]:
-        """Return how `users` differs from that of schema.sql, but for what makes room for more."""
+        """Return how `users` differs from that of schema.sql, but for wider texts."""
         cur.execute(
             """
             SELECT attname, format_type(atttypid, atttypmod), attnotnull,

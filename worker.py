@@ -5,6 +5,7 @@ are threads then stop everybody. Here the main loop takes in every request, and 
 that a client does not take at once, as a buffering proxy would.
 """
 
+import errno
 import os
 import socket
 import time
@@ -17,7 +18,7 @@ from typing import Any
 from gunicorn.workers.base import Worker
 
 from answering import AnsweringThreads
-from client_connection import Connection
+from client_connection import ClientConnection
 from incoming import Request
 
 BUFFER_BYTES = 32 * 1024 * 1024  # of requests that are not answered yet, of all connections together
@@ -29,10 +30,10 @@ class BufferingWorker(Worker):
 
     def init_process(self) -> None:
         self.poller = DefaultSelector()
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self._addresses: dict[socket.socket, Any] = {}
         self._accepts = False
-        self._calls: deque[tuple[Connection, Callable[[], None]]] = deque()
+        self._calls: deque[tuple[ClientConnection, Callable[[], None]]] = deque()
         self._threads = AnsweringThreads(self)
         self._incomplete_bytes = 0
         self._next_second = 0.0
@@ -55,7 +56,7 @@ class BufferingWorker(Worker):
 
     def _turn(self) -> None:
         for key, _ in self.poller.select(TURN_SECONDS):
-            if isinstance(key.data, Connection):
+            if isinstance(key.data, ClientConnection):
                 self._guarded(key.data, key.data.on_event)
             elif key.data:
                 self._accept(key.data)
@@ -67,15 +68,15 @@ class BufferingWorker(Worker):
         if time.monotonic() >= self._next_second:
             self._every_second(time.monotonic())
 
-    def _guarded(self, conn: Connection, step: Callable[[], None]) -> None:
+    def _guarded(self, conn: ClientConnection, step: Callable[[], None]) -> None:
         """Let whatever happens to a connection end that connection only."""
         try:
             step()
         except OSError:  # the client is gone
-            conn.close()
+            conn.end()
         except Exception:
             self.log.exception("connection_failed")
-            conn.close()
+            conn.end()
 
     def _every_second(self, now: float) -> None:
         self._next_second = now + TURN_SECONDS
@@ -91,14 +92,17 @@ class BufferingWorker(Worker):
         """Accept a connection; return whether there was one."""
         try:
             sock, client = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        except BlockingIOError:
             return False
+        except ConnectionAbortedError:
+            return True
         except OSError as exc:
-            self.log.warning("accepting_paused: %s; raise the limit of open files (ulimit -n)", exc)
+            hint = "; raise the limit of open files (ulimit -n)" * (exc.errno in (errno.EMFILE, errno.ENFILE))
+            self.log.warning("accepting_paused: %s%s", exc, hint)
             self._set_accepting(False)
             return False
         try:
-            self.connections.add(Connection(self, sock, client, self._addresses[listener]))
+            self.connections.add(ClientConnection(self, sock, client, self._addresses[listener]))
         except OSError:  # it cannot be watched
             sock.close()
         if len(self.connections) > self.cfg.worker_connections:
@@ -136,14 +140,14 @@ class BufferingWorker(Worker):
                     break
             listener.close()
 
-    def submit(self, conn: Connection, request: Request) -> None:
+    def submit(self, conn: ClientConnection, request: Request) -> None:
         """Have a thread answer a request."""
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
         self._threads.submit(conn, request)
 
-    def count(self, conn: Connection, incomplete_bytes: int) -> None:
+    def count(self, conn: ClientConnection, incomplete_bytes: int) -> None:
         """Count what is here of a request whose rest is not."""
         self._incomplete_bytes += incomplete_bytes - conn.counted_bytes
         conn.counted_bytes = incomplete_bytes
@@ -152,7 +156,7 @@ class BufferingWorker(Worker):
         """Return whether the requests that are not answered yet fill the buffer of this worker."""
         return self._incomplete_bytes + self._threads.held_bytes() > BUFFER_BYTES
 
-    def call(self, conn: Connection, step: Callable[[], None]) -> None:
+    def in_main_loop(self, conn: ClientConnection, step: Callable[[], None]) -> None:
         """Have the main loop do something for a connection; called by threads."""
         self._calls.append((conn, step))
         with suppress(BlockingIOError):  # the pipe is full, so the main loop will wake anyway

@@ -17,6 +17,8 @@ from incoming import Request
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+RETRY_AFTER_SECONDS = 2
+
 _WITHOUT_PREFIX = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _KEPT_BY_THE_SERVER = ("connection", "date", "transfer-encoding")
 
@@ -24,7 +26,7 @@ _KEPT_BY_THE_SERVER = ("connection", "date", "transfer-encoding")
 def environ(request: Request, *, client: Any, server: Any) -> "WSGIEnvironment":
     """Return the environ of a request. client, server: socket addresses."""
     path, query = _path_and_query(request.target)
-    found: WSGIEnvironment = {
+    variables: WSGIEnvironment = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
@@ -48,9 +50,9 @@ def environ(request: Request, *, client: Any, server: Any) -> "WSGIEnvironment":
             continue  # in an environ it would pass for the header with hyphens that a proxy sets
         text = name.decode("latin-1").upper().replace("-", "_")
         key = _WITHOUT_PREFIX.get(name) or f"HTTP_{text}"
-        known = found.get(key)
-        found[key] = value.decode("latin-1") if known is None else f"{known},{value.decode('latin-1')}"
-    return found
+        known = variables.get(key)
+        variables[key] = value.decode("latin-1") if known is None else f"{known},{value.decode('latin-1')}"
+    return variables
 
 
 def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
@@ -82,7 +84,7 @@ class Answer:
         raise NotImplementedError("write() is for frameworks older than WSGI")
 
     def to_bytes(self, body: Iterable[bytes], *, method: str, keep_alive: bool) -> bytes:
-        """Return the answer with its length, whatever the application said of that."""
+        """Return the whole answer. Its length is that of `body`, also if the application names another."""
         content = b"".join(body)
         has_body = not self._status.startswith(("204", "304"))
         head = [f"HTTP/1.1 {self._status}\r\nDate: {_date()}\r\n"]
@@ -111,7 +113,10 @@ def refusal(status: HTTPStatus) -> bytes:
     code, sentence = _REFUSALS.get(status, ("bad_request", "The request could not be understood."))
     content = json.dumps({"error": sentence, "code": code}).encode() + b"\n"
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {_date()}\r\nConnection: close\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        head += f"Retry-After: {RETRY_AFTER_SECONDS}\r\n"
+    head += "\r\n"
     return head.encode("ascii") + content
 
 

@@ -1,4 +1,4 @@
-"""Registration: the one statement that makes a row in users and one in sessions."""
+"""Registration: the one statement that makes a row in users and one in auth_sessions."""
 
 from psycopg2.extensions import cursor
 

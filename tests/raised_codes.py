@@ -27,6 +27,7 @@ EXCEPTIONS = {
     "ServerFault": "database_unavailable",
     "ConnectionLost": "database_unavailable",
     "ReadOnly": "database_unavailable",
+    "OutOfResources": "database_unavailable",
     "Conflict": "database_unavailable",
     "PoolExhausted": "busy",
     "PoolFull": "busy",

@@ -1,5 +1,6 @@
 """The bulkhead: how many at once, how many waiting, how long."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -187,7 +188,7 @@ def test_shared_place_that_another_process_waits_for_is_not_asked_for_without_pa
         command = [sys.executable, "-c", ENTER, str(slot_file)]
         root = Path(__file__).parents[1]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, pass_fds=[slot_file]) as waiter:
-            time.sleep(1)  # until it holds the lock of who looks
+            wait_until_byte_is_locked(slot_file, 1)  # the lock of who looks
             started = time.monotonic()
             with pytest.raises(TooLate):
                 SharedPlaces(slot_file, 1).enter(until=started)
@@ -195,6 +196,34 @@ def test_shared_place_that_another_process_waits_for_is_not_asked_for_without_pa
             waiter.kill()
 
     assert seconds < 0.5
+
+
+def wait_until_byte_is_locked(descriptor: int, byte: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except OSError:
+            return
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_waiter_that_is_frozen_keeps_nobody_for_longer_than_they_wait(slot_file: int) -> None:
+    with another_process_inside(slot_file):
+        command = [sys.executable, "-c", ENTER, str(slot_file)]
+        root = Path(__file__).parents[1]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, pass_fds=[slot_file]) as waiter:
+            wait_until_byte_is_locked(slot_file, 1)
+            waiter.send_signal(signal.SIGSTOP)
+            began = time.monotonic()
+            with pytest.raises(TooLate):
+                SharedPlaces(slot_file, 1).enter(until=began + 0.2)
+            seconds = time.monotonic() - began
+            waiter.kill()
+
+    assert seconds < 2
 
 
 TAKE_TURNS = (

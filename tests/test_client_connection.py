@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client_connection import LINGER_BYTES, SECONDS, STOP_SECONDS, Connection, State
+from client_connection import LINGER_BYTES, SECONDS, STOP_SECONDS, ClientConnection, State
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"a" * 2_000_000
@@ -25,26 +25,30 @@ class FakeWorker:
         self.cfg = SimpleNamespace(keepalive=KEEPALIVE)
         self.log = SimpleNamespace(warning=lambda *_: None)
         self.poller = DefaultSelector()
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self.submitted: list[Any] = []
         self.held = 0
+        self.steps: list[Callable[[], None]] = []
 
-    def submit(self, _conn: Connection, request: object) -> None:
+    def submit(self, _conn: ClientConnection, request: object) -> None:
         self.submitted.append(request)
 
-    def count(self, conn: Connection, incomplete_bytes: int) -> None:
+    def count(self, conn: ClientConnection, incomplete_bytes: int) -> None:
         self.held += incomplete_bytes - conn.counted_bytes
         conn.counted_bytes = incomplete_bytes
 
     def has_no_room(self) -> bool:
         return self.full
 
-    def call(self, _conn: Connection, step: Callable[[], None]) -> None:
-        step()
+    def in_main_loop(self, _conn: ClientConnection, step: Callable[[], None]) -> None:
+        self.steps.append(step)
 
     def turn(self) -> None:
         for key, _ in self.poller.select(0):
             key.data.on_event()
+        for step in self.steps[:]:
+            self.steps.remove(step)
+            step()
 
 
 @pytest.fixture
@@ -66,9 +70,9 @@ def client(sockets: tuple[socket.socket, socket.socket]) -> socket.socket:
 
 
 @pytest.fixture
-def conn(worker: FakeWorker, sockets: tuple[socket.socket, socket.socket]) -> Connection:
+def conn(worker: FakeWorker, sockets: tuple[socket.socket, socket.socket]) -> ClientConnection:
     fake: Any = worker
-    made = Connection(fake, sockets[1], ("127.0.0.1", 1), ("127.0.0.1", 2))
+    made = ClientConnection(fake, sockets[1], ("127.0.0.1", 1), ("127.0.0.1", 2))
     worker.connections.add(made)
     return made
 
@@ -78,14 +82,14 @@ def events_of(worker: FakeWorker) -> list[int]:
 
 
 def test_answer_that_is_taken_leaves_the_connection_for_the_next_request(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     client.sendall(GET)
     worker.turn()
     conn.answer(b"answer", keep_alive=True)
 
     assert client.recv(100) == b"answer"
-    assert conn.state is State.IDLE
+    assert (conn.state, worker.steps) == (State.IDLE, [])
     client.sendall(GET)
     worker.turn()
     assert len(worker.submitted) == 2
@@ -93,11 +97,12 @@ def test_answer_that_is_taken_leaves_the_connection_for_the_next_request(
 
 @pytest.mark.parametrize(("keep_alive", "state"), [(True, State.IDLE), (False, State.LINGERING)])
 def test_rest_of_a_long_answer_is_sent_by_the_main_loop(
-    worker: FakeWorker, conn: Connection, client: socket.socket, keep_alive: bool, state: State
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket, keep_alive: bool, state: State
 ) -> None:
     client.sendall(GET)
     worker.turn()
     conn.answer(LONG, keep_alive=keep_alive)
+    worker.turn()
     assert (conn.state, events_of(worker)) == (State.SENDING, [EVENT_WRITE])
 
     received = b""
@@ -111,7 +116,7 @@ def test_rest_of_a_long_answer_is_sent_by_the_main_loop(
 
 
 def test_request_that_came_while_an_answer_was_made_follows(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     client.sendall(GET)
     worker.turn()
@@ -120,6 +125,7 @@ def test_request_that_came_while_an_answer_was_made_follows(
     assert len(worker.submitted) == 1
 
     conn.answer(b"answer", keep_alive=True)
+    worker.turn()
 
     assert len(worker.submitted) == 2
     assert conn.state is State.BUSY
@@ -127,13 +133,14 @@ def test_request_that_came_while_an_answer_was_made_follows(
 
 @pytest.mark.parametrize("long", [False, True])
 def test_client_that_sends_no_more_still_gets_its_answer(
-    worker: FakeWorker, conn: Connection, client: socket.socket, long: bool
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket, long: bool
 ) -> None:
     client.sendall(GET)
     worker.turn()
     client.shutdown(socket.SHUT_WR)
     worker.turn()
     conn.answer(LONG if long else b"answer", keep_alive=False)
+    worker.turn()
 
     received = b""
     while part := client.recv(1_000_000):
@@ -145,18 +152,19 @@ def test_client_that_sends_no_more_still_gets_its_answer(
 
 
 def test_nonsense_after_a_request_is_refused_after_its_answer(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     client.sendall(GET + b"\0")
     worker.turn()
     conn.answer(b"answer", keep_alive=True)
+    worker.turn()
 
     assert client.recv(1000).startswith(b"answerHTTP/1.1 400 ")
     assert conn.state is State.LINGERING
 
 
 def test_request_for_which_there_is_no_room_is_refused(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     worker.full = True
     client.sendall(GET[:10])
@@ -168,7 +176,7 @@ def test_request_for_which_there_is_no_room_is_refused(
 
 
 def test_bytes_of_a_closed_connection_are_not_counted_any_more(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     client.sendall(GET[:10])
     worker.turn()
@@ -184,7 +192,7 @@ def test_bytes_of_a_closed_connection_are_not_counted_any_more(
     [*SECONDS.items(), (State.IDLE, KEEPALIVE), (State.BUSY, float("inf"))],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_deadline_of_each_state(conn: Connection, state: State, seconds: float) -> None:
+def test_deadline_of_each_state(conn: ClientConnection, state: State, seconds: float) -> None:
     conn.state = state
 
     assert not conn.is_overdue(conn.since + min(seconds, 10_000) - 0.1)
@@ -192,7 +200,7 @@ def test_deadline_of_each_state(conn: Connection, state: State, seconds: float) 
 
 
 def test_byte_now_and_then_renews_no_deadline(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     client.sendall(GET[:1])
     worker.turn()
@@ -205,7 +213,7 @@ def test_byte_now_and_then_renews_no_deadline(
 
 @pytest.mark.parametrize(("state", "closes"), [(State.IDLE, True), (State.NEW, True), (State.BUSY, False)])
 def test_stopping_worker_waits_shortly_for_a_first_byte(
-    worker: FakeWorker, conn: Connection, state: State, closes: bool
+    worker: FakeWorker, conn: ClientConnection, state: State, closes: bool
 ) -> None:
     worker.alive = False
     conn.state = state
@@ -215,7 +223,7 @@ def test_stopping_worker_waits_shortly_for_a_first_byte(
 
 
 def test_client_that_goes_on_while_it_is_answered_is_not_read(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     client.sendall(GET)
     worker.turn()
@@ -224,6 +232,7 @@ def test_client_that_goes_on_while_it_is_answered_is_not_read(
     assert events_of(worker) == []
 
     conn.answer(b"answer", keep_alive=True)
+    worker.turn()
     assert (conn.state, events_of(worker)) == (State.IDLE, [EVENT_READ])
     client.sendall(GET)
     worker.turn()
@@ -231,7 +240,7 @@ def test_client_that_goes_on_while_it_is_answered_is_not_read(
 
 
 def test_client_that_floods_instead_of_closing_is_cut_off(
-    worker: FakeWorker, conn: Connection, client: socket.socket
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
 ) -> None:
     client.sendall(b"nonsense\r\n\r\n")
     worker.turn()
@@ -243,3 +252,80 @@ def test_client_that_floods_instead_of_closing_is_cut_off(
         worker.turn()
 
     assert LINGER_BYTES < sent <= LINGER_BYTES + 100_000
+
+
+@pytest.mark.parametrize("state", [State.BUSY, State.SENDING, State.LINGERING, State.CLOSED])
+def test_thread_that_looks_late_has_nothing_answered_out_of_turn(
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket, state: State
+) -> None:
+    client.sendall(GET * 3)
+    worker.turn()
+    conn.answer(b"answer", keep_alive=True)
+    conn.state = state  # the main loop was faster, and is further with the connection already
+
+    worker.turn()
+
+    assert len(worker.submitted) == 1
+
+
+def test_rest_of_an_answer_to_a_client_who_is_gone_is_forgotten(
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
+) -> None:
+    client.sendall(GET)
+    worker.turn()
+    conn.answer(LONG, keep_alive=True)
+    conn.close()
+
+    worker.turn()
+
+    assert (conn.state, events_of(worker)) == (State.CLOSED, [])
+
+
+def test_connection_that_breaks_while_it_is_answered_is_closed_after_that(
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
+) -> None:
+    client.sendall(GET)
+    worker.turn()
+    conn.end()
+    assert (conn.state, events_of(worker)) == (State.BUSY, [])
+
+    conn.answer(b"answer", keep_alive=True)
+    worker.turn()
+
+    assert client.recv(100) == b"answer"
+    assert conn.state is State.CLOSED
+
+
+def test_requests_that_a_client_sent_before_it_closed_its_end_are_all_answered(
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
+) -> None:
+    client.sendall(GET * 3)
+    worker.turn()
+    client.shutdown(socket.SHUT_WR)
+    for _ in range(3):
+        conn.answer(b"answer", keep_alive=True)
+        worker.turn()
+
+    assert len(worker.submitted) == 3
+    assert conn.state is State.CLOSED
+
+
+def test_request_that_begins_behind_another_has_a_deadline_of_its_own(
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
+) -> None:
+    client.sendall(GET + b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    worker.turn()
+    conn.answer(b"answer", keep_alive=True)
+    worker.turn()
+
+    assert conn.state is State.READING
+    assert client.recv(100) == b"answerHTTP/1.1 100 Continue\r\n\r\n"
+
+
+def test_client_of_a_unix_socket_has_no_address(
+    worker: FakeWorker, sockets: tuple[socket.socket, socket.socket]
+) -> None:
+    fake: Any = worker
+    conn = ClientConnection(fake, sockets[1], "", "/run/service.sock")
+
+    assert (conn.client, conn.server) == (("", 0), ("", 0))

@@ -20,13 +20,14 @@ from werkzeug.test import create_environ
 from app import create_app
 from config import Settings
 from conftest import PASSWORD, Register
+from incoming import MAX_HEAD_BYTES, MAX_LINE_BYTES
 
 MAX_SECONDS = 0.02
 TRIES = 5
 
 BODY_BYTES = 64 * 1024
-FIELD_BYTES = 8190  # of one header field that gunicorn takes
-REPEATED_BYTES = 250_000  # of one that is sent again and again, which gunicorn joins
+FIELD_BYTES = MAX_LINE_BYTES  # of one header
+REPEATED_BYTES = MAX_HEAD_BYTES  # of one that is sent again and again, and joined
 MARKS = "a" + "\u0301\u0327" * 5_000  # in the order that normalising has to change
 
 

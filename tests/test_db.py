@@ -228,8 +228,16 @@ def test_database_that_is_read_only_for_everybody_is_not_connected_to_again_and_
     assert len(pids) == 2
 
 
-@pytest.mark.parametrize("condition", ["out_of_memory", "connection_failure", "io_error"])
-def test_connections_to_a_server_in_trouble_are_not_used_again(database: Database, condition: str) -> None:
+@pytest.mark.parametrize(
+    ("operation", "condition"),
+    [
+        *(("read", "out_of_memory"), ("read", "connection_failure"), ("read", "io_error")),
+        *(("write", "disk_full"), ("write", "io_error")),  # nothing was changed
+    ],
+)
+def test_connections_to_a_server_in_trouble_are_not_used_again(
+    database: Database, operation: str, condition: str
+) -> None:
     pids: list[object] = []
 
     def read(cur: cursor) -> None:
@@ -237,7 +245,7 @@ def test_connections_to_a_server_in_trouble_are_not_used_again(database: Databas
         if len(pids) < 2:
             raise_error(cur, condition)
 
-    database.read(read)
+    getattr(database, operation)(read)
 
     assert len(set(pids)) == len(pids) == 2
 

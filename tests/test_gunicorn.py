@@ -148,9 +148,7 @@ def test_service_listens_on_both_versions_of_ip(running: service.Service, host: 
         pytest.param([b"PATH_INFO: /elsewhere"], id="path"),
     ],
 )
-def test_headers_that_gunicorn_takes_for_a_proxy_s_change_nothing(
-    running: service.Service, headers: list[bytes]
-) -> None:
+def test_headers_of_proxies_change_nothing(running: service.Service, headers: list[bytes]) -> None:
     answer = raw_answer(running, *headers)
 
     assert answer.startswith(b"HTTP/1.1 200")

@@ -7,7 +7,15 @@ from psycopg2.extensions import connection
 
 import faults
 from conftest import MakeDatabase
-from faults import Conflict, ConnectionLost, DatabaseUnavailable, ReadOnly, ServerFault, StatementRefused
+from faults import (
+    Conflict,
+    ConnectionLost,
+    DatabaseUnavailable,
+    OutOfResources,
+    ReadOnly,
+    ServerFault,
+    StatementRefused,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +38,10 @@ def conn(make_database: MakeDatabase) -> connection:
         ("57014", DatabaseUnavailable),  # query_canceled, by statement_timeout
         ("08P01", ServerFault),
         ("25006", ReadOnly),
-        ("53300", ServerFault),
+        ("53300", OutOfResources),
         ("57P01", ServerFault),
         ("57P03", ServerFault),
-        ("58030", ServerFault),
+        ("58030", OutOfResources),
     ],
 )
 def test_error_of_the_server(conn: connection, code: str, translation: type[Exception]) -> None:

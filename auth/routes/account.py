@@ -78,7 +78,7 @@ def _open_session(found: users.Credential) -> TokenPair | None:
 
 
 def _strengthen_hash(found: users.Credential, password: str) -> None:
-    """Replace a hash of fewer rounds than configured; the login has succeeded, whatever comes of this."""
+    """Replace a hash that is weaker or of an older form; the login has succeeded, whatever comes of this."""
     new = services().passwords.rehash(password, found.password_hash)
     if new is None:
         return
