@@ -505,14 +505,18 @@ def test_right_that_is_taken_away_is_unhealthy_and_named(
     run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
     client = create_app(settings_for(plain_role)).test_client()
     before = client.get("/health")
-    run_sql(owner, f"REVOKE INSERT ON auth_sessions FROM {role}; REVOKE ALL ON users_id_seq FROM {role}")
+    run_sql(
+        owner, f"REVOKE INSERT, DELETE ON auth_sessions FROM {role}; REVOKE ALL ON users_id_seq FROM {role}"
+    )
 
     health, registration = client.get("/health"), client.post("/api/auth/register", json=LONG)
 
     assert (before.status_code, health.status_code, registration.status_code) == (200, 503, 500)
     assert health.get_json()["error"] == "The database does not let the service use its tables."
     errors = [line["message"] for line in log_lines if line["level"] == "ERROR"]
-    assert "lacks rights: auth_sessions: INSERT, public.users_id_seq: USAGE" in errors[0]
+    assert (
+        "lacks rights: auth_sessions: INSERT, auth_sessions: DELETE, public.users_id_seq: USAGE" in errors[0]
+    )
     assert "database_refused sqlstate=42501: permission denied" in errors[1]
 
 
