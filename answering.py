@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class AnsweringThreads:
-    """Up to as many threads as gunicorn's `threads`, started when they are first needed."""
+    """Up to `most` threads, started when they are first needed."""
 
-    def __init__(self, worker: "BufferingWorker") -> None:
+    def __init__(self, worker: "BufferingWorker", most: int) -> None:
         self._worker = worker
+        self._most = most
         self._jobs: SimpleQueue[tuple[ClientConnection, Request]] = SimpleQueue()
         self._answered: deque[int] = deque()  # the bytes of requests that a thread is done with
         self._threads = self._running = self._held_bytes = 0
@@ -27,7 +28,7 @@ class AnsweringThreads:
     def submit(self, conn: ClientConnection, request: Request) -> None:
         """Have a request answered; the main loop calls this."""
         self._count_answered()
-        if self._threads < min(self._running + 1, self._worker.cfg.threads):
+        if self._threads < min(self._running + 1, self._most):
             self._start_thread()
         self._held_bytes += len(request.body)
         self._running += 1

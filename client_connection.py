@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker import BufferingWorker
 
 READ_BYTES = 16 * 1024
-LINGER_BYTES = 1024 * 1024  # of what a client goes on to send although it was refused
+LINGER_BYTES = 16 * 1024 * 1024  # of what a client goes on to send although it was refused
 STOP_SECONDS = 2.0  # for the first byte of a request, when the worker stops
 
 

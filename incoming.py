@@ -14,7 +14,7 @@ from config import MAX_BODY_BYTES
 MAX_HEAD_BYTES = 32 * 1024
 MAX_LINE_BYTES = 8190  # a target, or a header with its name
 MAX_HEADERS = 100
-MAX_REQUEST_BYTES = 8 * MAX_BODY_BYTES  # a body in chunks of one byte is sent as six times as many
+MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES + MAX_HEAD_BYTES  # with what chunks, their sizes and trailers add
 MAX_PIPELINED = 16  # requests that came before the first of them was answered
 
 _SINGLE = (b"host", b"content-type")  # RFC 9110 section 5.3: two of them cannot be joined
@@ -129,12 +129,14 @@ class Incoming:
         request.version = self._parser.get_http_version()
         request.keep_alive = self._parser.should_keep_alive()
         if request.version not in ("1.0", "1.1"):
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            is_older = request.version < "1"  # a line without a version is of 0.9
+            self._refuse(HTTPStatus.BAD_REQUEST if is_older else HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
         for name, value in request.headers:
             # One byte more is taken in: the application refuses it, and by its length alone what is longer.
             if name == b"content-length" and int(value) > MAX_BODY_BYTES + 1:
                 self._cut()
-            if name == b"transfer-encoding" and request.version == "1.0":  # RFC 9112 section 6.1
+            is_chunked = request.version == "1.1" and value.lower() == b"chunked"
+            if name == b"transfer-encoding" and not is_chunked:  # RFC 9112 section 6.1
                 self._refuse(HTTPStatus.BAD_REQUEST)
             if name == b"expect" and value.lower() == b"100-continue":
                 self.wants_continue = request.version == "1.1"

@@ -46,8 +46,10 @@ def environ(request: Request, *, client: Any, server: Any) -> "WSGIEnvironment":
         "wsgi.run_once": False,
     }
     for name, value in request.headers:
-        if b"_" in name:
-            continue  # in an environ it would pass for the header with hyphens that a proxy sets
+        # In an environ an underscore would pass for the hyphen of a header that a proxy sets. No other
+        # protocol is spoken here, and Werkzeug refuses a request that asks for WebSocket.
+        if b"_" in name or name == b"upgrade":
+            continue
         text = name.decode("latin-1").upper().replace("-", "_")
         key = _WITHOUT_PREFIX.get(name) or f"HTTP_{text}"
         known = variables.get(key)

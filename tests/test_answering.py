@@ -38,11 +38,9 @@ def fail(_environ: dict[str, Any], _start: object) -> Iterable[bytes]:
 
 
 def threads_for(application: object, *, most: int = 4) -> Any:
-    worker: Any = SimpleNamespace(
-        cfg=SimpleNamespace(threads=most), wsgi=application, alive=True, log=logging.getLogger("worker")
-    )
+    worker: Any = SimpleNamespace(wsgi=application, alive=True, log=logging.getLogger("worker"))
     worker.in_main_loop = lambda _conn, step: step()
-    return AnsweringThreads(worker)
+    return AnsweringThreads(worker, most)
 
 
 def answer_of(threads: Any, conn: Any, request: Request) -> bytes:

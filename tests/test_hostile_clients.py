@@ -139,6 +139,39 @@ def test_body_that_comes_later_is_answered_with_the_rest_unread(running: service
         assert read_all(sock).startswith(b"HTTP/1.1 413 ")
 
 
+def test_bodies_that_cost_much_delay_nobody_else(running: service.Service) -> None:
+    nested = ",".join(["[" * 30 + "]" * 30] * 1000)
+    body = f'{{"username": "ada", "password": "x", "more": [{nested}]}}'
+    stop = threading.Event()
+
+    def flood() -> None:
+        with requests.Session() as session:
+            session.headers["Content-Type"] = "application/json"
+            while not stop.is_set():
+                session.post(f"{running.url}/api/auth/login", data=body, timeout=60)
+
+    floods = [threading.Thread(target=flood) for _ in range(40)]
+    for thread in floods:
+        thread.start()
+    time.sleep(1)
+    seconds = []
+    for _ in range(10):
+        started = time.monotonic()
+        assert requests.get(f"{running.url}/health/live", timeout=30).status_code == 200
+        seconds.append(time.monotonic() - started)
+    stop.set()
+    for thread in floods:
+        thread.join()
+
+    assert sorted(seconds)[5] < 0.5
+
+
+def test_request_for_websocket_is_answered_as_what_it_is_without(running: service.Service) -> None:
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+    assert requests.get(f"{running.url}/health/live", headers=headers, timeout=10).status_code == 200
+
+
 def test_half_closed_client_gets_its_answer(running: service.Service) -> None:
     with connect(running) as sock:
         sock.sendall(LIVE)
