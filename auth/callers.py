@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 # A condition on a row of users: it is the caller's, and the session is not over. A token without a session
-# was issued by an earlier version and stays valid until it expires.
+# was issued by an earlier version and stays valid until it expires. A session that began after the token was
+# issued is another one: a database that was emptied or restored gives the same numbers again.
 IS_CALLER = """
     users.id = %(user_id)s
     AND (%(session_id)s::BIGINT IS NULL OR EXISTS (
@@ -17,6 +18,7 @@ IS_CALLER = """
         WHERE auth_sessions.id = %(session_id)s
           AND auth_sessions.user_id = %(user_id)s
           AND auth_sessions.valid_until > %(now)s
+          AND auth_sessions.created_at <= %(issued_by)s
     ))
 """
 
@@ -32,12 +34,16 @@ CALLER = f"""
 
 @dataclass(frozen=True)
 class Caller:
-    """The user and session that a valid access token names, and the time of the request (aware)."""
+    """The user and session that a valid access token names.
+
+    now: the time of the request. issued_by: when the token was issued at the latest. Both are aware.
+    """
 
     user_id: int
     session_id: int | None
     now: datetime
+    issued_by: datetime
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of IS_CALLER and CALLER."""
-        return {"user_id": self.user_id, "session_id": self.session_id, "now": self.now}
+        return dict(vars(self))

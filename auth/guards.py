@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,6 +14,9 @@ from auth.errors import ApiError
 from auth.refresh_tokens import RefreshToken
 from auth.sessions import NewSession
 from config import MAX_BODY_BYTES
+
+# `iat` has whole seconds, and hosts' clocks differ.
+CLOCK_TOLERANCE = timedelta(seconds=1 + tokens.LEEWAY_SECONDS)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +69,8 @@ def authenticate() -> Caller:
     except tokens.TokenInvalid as exc:
         cause = f"authentication_failed code=token_invalid cause={exc}"
         raise ApiError("token_invalid", log_message=cause) from None
-    return Caller(claims.user_id, claims.session_id, datetime.fromtimestamp(now, timezone.utc))
+    issued_by = datetime.fromtimestamp(max(0.0, claims.not_before), timezone.utc) + CLOCK_TOLERANCE
+    return Caller(claims.user_id, claims.session_id, datetime.fromtimestamp(now, timezone.utc), issued_by)
 
 
 def still_there(found: T | None) -> T:

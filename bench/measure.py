@@ -86,7 +86,8 @@ def database(server_url: str, name: str, *, users: int) -> str:
 
 def caller(user_id: int) -> Caller:
     """Return who a token of `token` names: every user was given one session, with the same number."""
-    return Caller(user_id, user_id, datetime.now(timezone.utc))
+    now = datetime.now(timezone.utc)
+    return Caller(user_id, user_id, now, now)
 
 
 def token(user_id: int) -> str:

@@ -379,3 +379,16 @@ def test_token_is_plain_hs256_that_a_sibling_verifies_by_itself(register: Regist
 
     assert token.endswith(f".{signature}")
     assert claims["id"] == 1
+
+
+@pytest.mark.parametrize(("later", "status"), [("10 seconds", 200), ("20 seconds", 401)])
+def test_token_of_before_the_database_was_emptied_is_nobody_s(
+    client: FlaskClient, register: Register, sql: Sql, later: str, status: int
+) -> None:
+    token = register()["token"]
+    sql("DELETE FROM users")
+    sql("ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE auth_sessions_id_seq RESTART")
+    register(username="bob", email="bob@example.com")
+    sql(f"UPDATE auth_sessions SET created_at = created_at + interval '{later}'")
+
+    assert get_me(client, token).status_code == status
