@@ -82,5 +82,12 @@ class AnsweringThreads:
         try:
             conn.answer(whole, keep_alive=keep_alive)
         finally:
+            self._close(body)
+
+    def _close(self, body: Iterable[bytes]) -> None:
+        """Let the application do what it has put off until the answer is out; the client has gone on."""
+        try:
             if close := getattr(body, "close", None):
                 close()
+        except Exception:
+            self._worker.log.exception("work_after_answer_failed")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import addresses
 import wsgi
-from incoming import Incoming
+from incoming import Incoming, Request
 
 if TYPE_CHECKING:
     from worker import BufferingWorker
@@ -117,14 +117,21 @@ class ClientConnection:
         request = incoming.requests.popleft() if incoming.requests else None
         self._watch(0 if self.half_closed or (request and incoming.holds_more()) else EVENT_READ)
         if request:
-            self._enter(State.BUSY)
-            self._worker.submit(self, request)
+            self._submit(request)
         elif incoming.refusal:
             self._refuse(incoming.refusal)
         elif self.half_closed:
             self.close()
         elif incoming.incomplete_bytes():
             self._wait_for_rest()
+
+    def _submit(self, request: Request) -> None:
+        self._enter(State.BUSY)
+        try:
+            self._worker.submit(self, request)
+        except RuntimeError:  # the system allows no thread at all
+            self._enter(State.READING)
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _wait_for_rest(self) -> None:
         if self.state is not State.READING:
@@ -168,18 +175,17 @@ class ClientConnection:
         if self.state is State.CLOSED:
             return
         self._unsent, self._keep_alive = unsent, keep_alive
+        # First: no thread works for the client any more, so whatever fails from here on may close.
+        self._enter(State.SENDING if unsent else State.IDLE if keep_alive else State.LINGERING)
         if unsent:
-            self._enter(State.SENDING)
             self._watch(EVENT_WRITE)
+        elif keep_alive:
+            self.go_on()
         elif self.half_closed:
             self.close()
-        elif keep_alive:
-            self._enter(State.IDLE)
-            self.go_on()
         else:
             self._watch(EVENT_READ)
             self._sock.shutdown(socket.SHUT_WR)
-            self._enter(State.LINGERING)
 
     def _send_rest(self) -> None:
         self._unsent = self._unsent[self._send(self._unsent) :]

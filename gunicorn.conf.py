@@ -17,12 +17,11 @@ from gunicorn.glogging import Logger
 
 def forget_release_before() -> None:
     """Forget our modules: at SIGHUP gunicorn reads this file again, in a process that has the old ones."""
+    folder = Path(__file__).parent
     for name, module in list(sys.modules.items()):
         source = Path(getattr(module, "__file__", None) or "/")
-        ours = (
-            source.is_relative_to(Path(__file__).parent) and "site-packages" not in source.parts
-        )  # of .venv
-        if ours and name not in (__name__, "__main__"):
+        is_ours = source.is_relative_to(folder) and "site-packages" not in source.parts  # of .venv
+        if is_ours and name not in (__name__, "__main__"):
             del sys.modules[name]
     importlib.invalidate_caches()
 

@@ -63,7 +63,7 @@ class LineWriter:
             self._some.clear()
             while self._lines:
                 _write(self._next_piece())
-            if dropped := self._dropped - self._told:
+            if (dropped := self._dropped - self._told) > 0:  # two threads may store it in either order
                 self._told += dropped
                 self._tell_dropped(dropped)
 

@@ -22,7 +22,6 @@ from client_connection import ClientConnection
 from incoming import Request
 
 BUFFER_BYTES = 32 * 1024 * 1024  # of requests that are not answered yet, of all connections together
-LARGE_BYTES = 8 * 1024  # of a body; a login has a few hundred
 TURN_SECONDS = 1.0
 
 
@@ -36,9 +35,6 @@ class BufferingWorker(Worker):
         self._accepts = False
         self._calls: deque[tuple[ClientConnection, Callable[[], None]]] = deque()
         self._threads = AnsweringThreads(self, self.cfg.threads)
-        # Reading JSON takes CPU, and Python runs one thread at a time: if many threads wanted to, the main
-        # loop would have its turn once in all of theirs.
-        self._thread_for_large = AnsweringThreads(self, 1)
         self._incomplete_bytes = 0
         self._next_second = 0.0
         super().init_process()
@@ -149,8 +145,7 @@ class BufferingWorker(Worker):
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
-        threads = self._thread_for_large if len(request.body) > LARGE_BYTES else self._threads
-        threads.submit(conn, request)
+        self._threads.submit(conn, request)
 
     def count(self, conn: ClientConnection, incomplete_bytes: int) -> None:
         """Count what is here of a request whose rest is not."""
@@ -159,8 +154,7 @@ class BufferingWorker(Worker):
 
     def has_no_room(self) -> bool:
         """Return whether the requests that are not answered yet fill the buffer of this worker."""
-        answering = self._threads.held_bytes() + self._thread_for_large.held_bytes()
-        return self._incomplete_bytes + answering > BUFFER_BYTES
+        return self._incomplete_bytes + self._threads.held_bytes() > BUFFER_BYTES
 
     def in_main_loop(self, conn: ClientConnection, step: Callable[[], None]) -> None:
         """Have the main loop do something for a connection; called by threads."""

@@ -1,6 +1,8 @@
 """A connection on its own: what it does with an answer that the client does not take, and for how long."""
 
+import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from client_connection import LINGER_BYTES, SECONDS, STOP_SECONDS, ClientConnection, State
+from worker import BufferingWorker
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"a" * 2_000_000
@@ -330,3 +333,56 @@ def test_client_of_a_unix_socket_has_no_address(
     conn = ClientConnection(fake, sockets[1], "", "/run/service.sock")
 
     assert (conn.client, conn.server) == (("", 0), ("", 0))
+
+
+def test_client_that_resets_before_its_connection_is_finished_leaves_nothing(worker: FakeWorker) -> None:
+    fake: Any = worker
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, address = listener.accept()
+    conn = ClientConnection(fake, server, address, address)
+    worker.connections.add(conn)
+    client.sendall(GET)
+    select.select([server], [], [], 5)
+    worker.turn()
+    conn.answer(b"answer", keep_alive=False)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    [step] = worker.steps
+
+    BufferingWorker._guarded(fake, conn, step)  # shutdown() fails
+
+    assert (conn.state, worker.connections) == (State.CLOSED, set())
+
+
+def test_request_that_no_thread_can_answer_is_refused(
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(worker, "submit", submit)
+    client.sendall(GET)
+    worker.turn()
+
+    assert client.recv(1000).startswith(b"HTTP/1.1 503 ")
+    assert conn.state is State.LINGERING
+
+
+def test_requests_behind_a_long_answer_are_answered_although_the_client_sends_no_more(
+    worker: FakeWorker, conn: ClientConnection, client: socket.socket
+) -> None:
+    client.sendall(GET * 2)
+    worker.turn()
+    client.shutdown(socket.SHUT_WR)
+    conn.half_closed = True
+    conn.answer(LONG, keep_alive=True)
+
+    received = b""
+    while len(received) < len(LONG):
+        worker.turn()
+        received += client.recv(1_000_000)
+    worker.turn()
+
+    assert len(worker.submitted) == 2
+    assert conn.state is State.BUSY
