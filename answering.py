@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import wsgi
+from bulkhead import Full
 from client_connection import ClientConnection
 from incoming import Request
 
@@ -16,18 +17,21 @@ if TYPE_CHECKING:
 
 
 class AnsweringThreads:
-    """Up to `most` threads, started when they are first needed."""
+    """Up to `most` threads, started when they are first needed; up to `waiting` requests wait for one."""
 
-    def __init__(self, worker: "BufferingWorker", most: int) -> None:
+    def __init__(self, worker: "BufferingWorker", *, most: int, waiting: int) -> None:
         self._worker = worker
         self._most = most
+        self._waiting = waiting
         self._jobs: SimpleQueue[tuple[ClientConnection, Request]] = SimpleQueue()
         self._answered: deque[int] = deque()  # the bytes of requests that a thread is done with
         self._threads = self._running = self._held_bytes = 0
 
     def submit(self, conn: ClientConnection, request: Request) -> None:
-        """Have a request answered; the main loop calls this."""
+        """Have a request answered; the main loop calls this. Raises Full."""
         self._count_answered()
+        if self._running >= self._most + self._waiting:
+            raise Full
         if self._threads < min(self._running + 1, self._most):
             self._start_thread()
         self._held_bytes += len(request.body)
@@ -40,7 +44,7 @@ class AnsweringThreads:
         except RuntimeError as exc:  # the system allows no more
             self._worker.log.warning("thread_not_started: %s", exc)
             if not self._threads:
-                raise
+                raise Full from exc
         else:
             self._threads += 1
 

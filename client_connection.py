@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import addresses
 import wsgi
+from bulkhead import Full
 from incoming import Incoming, Request
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class ClientConnection:
         self._enter(State.BUSY)
         try:
             self._worker.submit(self, request)
-        except RuntimeError:  # the system allows no thread at all
+        except Full:
             self._enter(State.READING)
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 

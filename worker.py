@@ -22,6 +22,10 @@ from client_connection import ClientConnection
 from incoming import Request
 
 BUFFER_BYTES = 32 * 1024 * 1024  # of requests that are not answered yet, of all connections together
+# Reading a large body takes CPU, and Python runs one thread at a time: if many did so, the main loop would
+# have its turn once in all of theirs. No client of this service needs more than a few hundred bytes.
+LARGE_BYTES = 8 * 1024
+LARGE_WAITING = 32
 TURN_SECONDS = 1.0
 
 
@@ -34,7 +38,8 @@ class BufferingWorker(Worker):
         self._addresses: dict[socket.socket, Any] = {}
         self._accepts = False
         self._calls: deque[tuple[ClientConnection, Callable[[], None]]] = deque()
-        self._threads = AnsweringThreads(self, self.cfg.threads)
+        self._threads = AnsweringThreads(self, most=self.cfg.threads, waiting=self.cfg.worker_connections)
+        self._large = AnsweringThreads(self, most=1, waiting=LARGE_WAITING)
         self._incomplete_bytes = 0
         self._next_second = 0.0
         super().init_process()
@@ -141,11 +146,12 @@ class BufferingWorker(Worker):
             listener.close()
 
     def submit(self, conn: ClientConnection, request: Request) -> None:
-        """Have a thread answer a request."""
+        """Have a thread answer a request. Raises Full if too many large ones wait, or no thread starts."""
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
-        self._threads.submit(conn, request)
+        threads = self._large if len(request.body) > LARGE_BYTES else self._threads
+        threads.submit(conn, request)
 
     def count(self, conn: ClientConnection, incomplete_bytes: int) -> None:
         """Count what is here of a request whose rest is not."""
@@ -154,7 +160,8 @@ class BufferingWorker(Worker):
 
     def has_no_room(self) -> bool:
         """Return whether the requests that are not answered yet fill the buffer of this worker."""
-        return self._incomplete_bytes + self._threads.held_bytes() > BUFFER_BYTES
+        answering = self._threads.held_bytes() + self._large.held_bytes()
+        return self._incomplete_bytes + answering > BUFFER_BYTES
 
     def in_main_loop(self, conn: ClientConnection, step: Callable[[], None]) -> None:
         """Have the main loop do something for a connection; called by threads."""

@@ -13,26 +13,19 @@ from auth.callers import Caller
 from auth.errors import ApiError
 from auth.refresh_tokens import RefreshToken
 from auth.sessions import NewSession
-from bulkhead import Bulkhead, Full
 from config import MAX_BODY_BYTES
 
 # `iat` has whole seconds, and hosts' clocks differ.
 CLOCK_TOLERANCE = timedelta(seconds=1 + tokens.LEEWAY_SECONDS)
 
-LARGE_BYTES = 8 * 1024  # of a body; a login has a few hundred
-LARGE_WAITING = 8
-LARGE_WAIT_SECONDS = 1.0
-
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_large_bodies = Bulkhead(running=1, waiting=LARGE_WAITING)  # of this process
 
 
 def json_body() -> dict[str, Any]:
     """Return the JSON object in the request's body.
 
-    Raises ApiError `unsupported_media_type`, `bad_request`, `body_too_large`, `invalid_json` or `busy`.
+    Raises ApiError `unsupported_media_type`, `bad_request`, `body_too_large` or `invalid_json`.
     """
     if _media_type() != "application/json":
         raise ApiError("unsupported_media_type")
@@ -42,23 +35,7 @@ def json_body() -> dict[str, Any]:
         raise ApiError("bad_request") from None
     if len(raw) > MAX_BODY_BYTES:
         raise ApiError("body_too_large")
-    return _parsed_alone(raw) if len(raw) > LARGE_BYTES else validation.parse_object(raw)
-
-
-def _parsed_alone(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object in a large body, while no other thread reads one. Raises ApiError `busy`.
-
-    Reading takes CPU, and Python runs one thread at a time: if many wanted to, who needs little would have
-    to wait for a turn of each.
-    """
-    try:
-        _large_bodies.enter(until=time.monotonic() + LARGE_WAIT_SECONDS)
-    except Full:
-        raise ApiError("busy", log_message="large_bodies_busy: too many large bodies at once") from None
-    try:
-        return validation.parse_object(raw)
-    finally:
-        _large_bodies.leave()
+    return validation.parse_object(raw)
 
 
 def optional_json_body() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from answering import AnsweringThreads
+from bulkhead import Full
 from incoming import Request
 
 
@@ -37,10 +38,10 @@ def fail(_environ: dict[str, Any], _start: object) -> Iterable[bytes]:
     raise KeyError("hunter2")
 
 
-def threads_for(application: object, *, most: int = 4) -> Any:
+def threads_for(application: object, *, waiting: int = 4) -> Any:
     worker: Any = SimpleNamespace(wsgi=application, alive=True, log=logging.getLogger("worker"))
     worker.in_main_loop = lambda _conn, step: step()
-    return AnsweringThreads(worker, most)
+    return AnsweringThreads(worker, most=1, waiting=waiting)
 
 
 def answer_of(threads: Any, conn: Any, request: Request) -> bytes:
@@ -94,6 +95,7 @@ def test_system_that_allows_no_more_threads_has_the_others_go_on(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
+    threads._most = 2
     threads._running += 1  # as if the first were busy, so that a second is wanted
 
     assert answer_of(threads, FakeConnection(), request()).startswith(b"HTTP/1.1 200 ")
@@ -108,7 +110,29 @@ def test_system_that_allows_no_thread_at_all_counts_nothing(monkeypatch: pytest.
     threads = threads_for(greet)
 
     for _ in range(2):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(Full):
             threads.submit(FakeConnection(), request(body=bytearray(10)))
 
     assert threads.held_bytes() == 0
+
+
+def test_more_requests_than_may_wait_are_refused() -> None:
+    proceed = threading.Event()
+
+    def wait(environ: dict[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
+        proceed.wait(10)
+        return greet(environ, start)
+
+    threads, conns = threads_for(wait, waiting=2), [FakeConnection() for _ in range(4)]
+    for conn in conns[:3]:
+        threads.submit(conn, request(body=bytearray(10)))
+
+    with pytest.raises(Full):
+        threads.submit(conns[3], request(body=bytearray(10)))
+    assert threads.held_bytes() == 30
+
+    proceed.set()
+    deadline = time.monotonic() + 5
+    while threads.held_bytes():
+        assert time.monotonic() < deadline
+    assert [len(conn.answers) for conn in conns] == [1, 1, 1, 0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bulkhead import Full
 from client_connection import LINGER_BYTES, SECONDS, STOP_SECONDS, ClientConnection, State
 from worker import BufferingWorker
 
@@ -359,7 +360,7 @@ def test_request_that_no_thread_can_answer_is_refused(
     worker: FakeWorker, conn: ClientConnection, client: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def submit(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
+        raise Full
 
     monkeypatch.setattr(worker, "submit", submit)
     client.sendall(GET)
