@@ -96,7 +96,7 @@ def test_two_who_take_each_others_usernames_are_told_that_they_are_taken(
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(409, "username_taken")}
     assert run_sql(url, "SELECT username FROM users ORDER BY id") == [("ada",), ("bob",)]
-    assert deadlocks(url) == before + 1
+    assert deadlocks(url) > before  # else nothing was repeated
 
 
 names = count()
