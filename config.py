@@ -30,6 +30,7 @@ SAMPLE_SECRET_KEYS = frozenset(
 DAY_SECONDS = 24 * 3600
 HASH_SLOT_DESCRIPTOR = "USER_SERVICE_HASH_SLOTS"  # how gunicorn.conf.py tells its workers; not for operators
 MAX_BODY_BYTES = 64 * 1024
+RETRY_AFTER_SECONDS = 2  # what a 503 tells clients
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
 

@@ -65,6 +65,10 @@ class Connection(connection):
         """Return whether the connection is open and outside a transaction."""
         return bool(self.get_transaction_status() == TRANSACTION_STATUS_IDLE)
 
+    def settings_before(self) -> str:
+        """Return the statements that go before the next one, in the same message; see LocalCursor."""
+        return self.local_settings if self.is_idle() else ""
+
 
 class LocalCursor(cursor):
     """A cursor for a session that a pooler lends to several clients: nothing is set beyond a transaction.
@@ -75,7 +79,7 @@ class LocalCursor(cursor):
     def execute(self, query: str, parameters: Any = None) -> None:  # type: ignore[override]
         """Run `query` under the connection's local_settings."""
         conn: Connection = self.connection  # type: ignore[assignment]
-        super().execute(conn.local_settings + query if conn.is_idle() else query, parameters)
+        super().execute(conn.settings_before() + query, parameters)
 
 
 limit = threading.local()  # .at: when what this thread asks of PostgreSQL has to be answered

@@ -36,7 +36,6 @@ OPERATION_SECONDS = 4.0  # waiting, connecting, the statement and its one retry 
 WAITING = 32  # how many threads may wait for a pooled connection
 WAIT_SECONDS = 1.0
 PING_SECONDS = 2.0
-PINGS_WAITING = 8
 SCHEMA_SECONDS = 20.0  # at start; building an index on a large table takes a while
 SCHEMA_RETRY_SECONDS = 10.0
 
@@ -51,8 +50,9 @@ class Database:
         self._hosts = Hosts(url, statement_seconds=STATEMENT_SECONDS)
         connect = self._hosts.connect
         self._pool = Pool(connect, size=pool_size, waiting=WAITING, wait_seconds=WAIT_SECONDS)
-        # A pool of its own: whether the database answers must not depend on who holds the others.
-        self._ping_pool = Pool(connect, size=1, waiting=PINGS_WAITING, wait_seconds=PING_SECONDS)
+        # A pool of its own: whether the database answers must not depend on who holds the others. Nobody
+        # waits for it: there is one check at a time.
+        self._ping_pool = Pool(connect, size=1, waiting=0, wait_seconds=0.0)
         self._schema_ready = False
         self._schema_failure: SchemaError | None = None
         self._schema_retry_at = 0.0

@@ -3,8 +3,6 @@
 Only the last says that another connection may do better.
 """
 
-from enum import Enum, auto
-
 import psycopg2
 
 
@@ -36,63 +34,39 @@ class StatementRefused(DatabaseUnavailable):
     """PostgreSQL works and refuses the statement or a value of it; another try does not help."""
 
 
-class Subject(Enum):
-    """Whom an error speaks of."""
-
-    DRIVER = auto()  # how it is used
-    STATEMENT = auto()  # and its values
-    MOMENT = auto()  # its time, its locks
-    CONFLICT = auto()
-    SERVER = auto()
-
-
-READ_ONLY = "25006"
 # By SQLSTATE, whose first two characters are its class (PostgreSQL's appendix A).
-_CODES = {"40001": Subject.CONFLICT, "40P01": Subject.CONFLICT, READ_ONLY: Subject.SERVER}
-_CLASSES = {
-    "0A": Subject.STATEMENT,  # what PostgreSQL does not do
-    "22": Subject.STATEMENT,  # data
-    "23": Subject.STATEMENT,  # constraints
-    "42": Subject.STATEMENT,  # a name, a right, the syntax
-    "P0": Subject.STATEMENT,  # what a trigger raises
-    "08": Subject.SERVER,  # the connection; also what PgBouncer says of itself
-    "53": Subject.SERVER,  # no memory, disk or place
-    "58": Subject.SERVER,  # the system
+_CODES: dict[str, type[DatabaseUnavailable]] = {"40001": Conflict, "40P01": Conflict, "25006": ReadOnly}
+_CLASSES: dict[str, type[DatabaseUnavailable]] = {
+    "0A": StatementRefused,  # what PostgreSQL does not do
+    "22": StatementRefused,  # data
+    "23": StatementRefused,  # constraints
+    "42": StatementRefused,  # a name, a right, the syntax
+    "P0": StatementRefused,  # what a trigger raises
+    "08": ServerFault,  # the connection; also what PgBouncer says of itself
+    "53": OutOfResources,
+    "58": OutOfResources,  # the system
 }
 
 
-def subject(exc: psycopg2.Error, *, closed: bool) -> Subject:
-    """Return whom a failed statement's error speaks of. closed: whether that ended the connection."""
-    code = exc.pgcode
-    if closed or (code or "").startswith("57P"):  # a server that shuts down or crashed
-        return Subject.SERVER
-    if code is None:  # the driver's own complaint
-        return Subject.SERVER if isinstance(exc, psycopg2.OperationalError) else Subject.DRIVER
-    return _CODES.get(code) or _CLASSES.get(code[:2], Subject.MOMENT)
-
-
 def translated(exc: psycopg2.Error, *, closed: bool) -> DatabaseUnavailable | None:
-    """Return what the service raises for an error of the driver's, None if that speaks of its use."""
-    reason = first_line(exc)
-    match subject(exc, closed=closed):
-        case Subject.DRIVER:
-            return None
-        case Subject.STATEMENT:
-            return StatementRefused(described(exc))
-        case Subject.MOMENT:
-            return DatabaseUnavailable(reason)
-        case Subject.CONFLICT:
-            return Conflict(reason)
-        case Subject.SERVER if closed:
-            return ConnectionLost(reason)
-        case Subject.SERVER:
-            return _server_fault(exc.pgcode or "", reason)
+    """Return what the service raises for a failed statement, None if the driver complains of its use.
+
+    closed: whether the error ended the connection.
+    """
+    kind = ConnectionLost if closed else _kind(exc)
+    if kind is None:
+        return None
+    return kind(described(exc) if kind is StatementRefused else one_line(exc))
 
 
-def _server_fault(code: str, reason: str) -> ServerFault:
-    if code == READ_ONLY:
-        return ReadOnly(reason)
-    return OutOfResources(reason) if code.startswith(("53", "58")) else ServerFault(reason)
+def _kind(exc: psycopg2.Error) -> type[DatabaseUnavailable] | None:
+    code = exc.pgcode
+    if code is None:  # the driver's own complaint
+        return ServerFault if isinstance(exc, psycopg2.OperationalError) else None
+    if code.startswith("57P"):  # a server that shuts down or crashed
+        return ServerFault
+    # All else speaks of the moment: its time, its locks.
+    return _CODES.get(code) or _CLASSES.get(code[:2], DatabaseUnavailable)
 
 
 def described(exc: psycopg2.Error, **more: str) -> str:
@@ -103,10 +77,10 @@ def described(exc: psycopg2.Error, **more: str) -> str:
         "column": exc.diag.column_name,
         "constraint": exc.diag.constraint_name,
     } | more
-    return f"{' '.join(f'{name}={value}' for name, value in named.items() if value)}: {first_line(exc)}"
+    return f"{' '.join(f'{name}={value}' for name, value in named.items() if value)}: {one_line(exc)}"
 
 
-def first_line(exc: psycopg2.Error) -> str:
+def one_line(exc: psycopg2.Error) -> str:
     """Return what may be logged of a driver's error, as one line.
 
     The server's further fields quote rows. What has no such field comes from a connection that failed,

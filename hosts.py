@@ -8,7 +8,7 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from connection import Connection, LocalCursor, seconds_left, within
-from faults import DatabaseUnavailable, first_line
+from faults import DatabaseUnavailable, one_line
 
 CONNECT_SECONDS = 2.0  # at most, while there is another address to try
 # libpq's own keepalive comes after two hours. Unix sockets have none.
@@ -73,7 +73,7 @@ class Hosts:
             with within(seconds):
                 return self._open(place)
         except psycopg2.Error as exc:
-            failures.append(f"{_address(place)}: {first_line(exc)}")
+            failures.append(f"{_address(place)}: {one_line(exc)}")
         except DatabaseUnavailable as exc:
             failures.append(f"{_address(place)}: {exc}")
         return None

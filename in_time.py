@@ -46,8 +46,9 @@ class InTime(cursor):
         """Execute a statement; return False, with nothing done, if PostgreSQL received it too late."""
         deadline = limit.at + clock_offset
         conn = cast(Connection, self.connection)
-        settings = conn.local_settings if conn.is_idle() else ""  # as LocalCursor does
-        guard = settings.encode() + self.mogrify(_GUARD, (STATEMENT_SECONDS * 1000, deadline * 1000))
+        guard = conn.settings_before().encode() + self.mogrify(
+            _GUARD, (STATEMENT_SECONDS * 1000, deadline * 1000)
+        )
         try:
             super().execute(guard + statement)
         except InvalidParameterValue as exc:

@@ -10,8 +10,8 @@ import psycopg2
 from psycopg2.extensions import cursor, quote_ident
 
 from connection import Connection, seconds_left, transaction
-from faults import DatabaseUnavailable, first_line
-from schema_version import Version, read
+from faults import DatabaseUnavailable, one_line
+from schema_version import Version, are_dispensable, read
 
 SCHEMA_FILE = Path(__file__).with_name("schema.sql")
 SCHEMA_LOCK = 0x55534552  # "USER": the advisory lock that starting processes wait for
@@ -44,9 +44,10 @@ def apply(conn: Connection, connect: Callable[[], Connection], *, again: bool = 
     complete = False
     try:
         with conn.cursor() as cur:
-            complete = version.is_complete(cur)
+            missing = version.missing(cur)
+            complete = are_dispensable(missing)
             # Asking first spares a restart the locks that CREATE takes, and the right to create.
-            if again or not version.is_applied(cur):
+            if again or missing or not version.is_recorded(cur):
                 _apply_in_turn(cur, connect, version, again=again)
             if differences := version.differences(cur):
                 log.warning("schema_differs: users: %s", "; ".join(differences))
@@ -79,7 +80,7 @@ def lost_table(exc: psycopg2.Error) -> SchemaError | None:
     if not isinstance(exc, psycopg2.errors.UndefinedTable) or not read(SCHEMA_FILE).names_a_table(str(exc)):
         return None
     return SchemaError(
-        f"{first_line(exc)}; the next request applies schema.sql again",
+        f"{one_line(exc)}; the next request applies schema.sql again",
         sentence="A table of the service is gone; it is being made again.",
     )
 
@@ -167,7 +168,7 @@ def _clash(cur: cursor, exc: psycopg2.Error) -> SchemaError:
         LIMIT 20
         """
     )
-    clashes = "; ".join(clash for (clash,) in cur.fetchall()) or first_line(exc)
+    clashes = "; ".join(clash for (clash,) in cur.fetchall()) or one_line(exc)
     return SchemaError(
         f"schema.sql cannot be applied: these differ only in case, change all but one: {clashes}",
         sentence="The schema cannot be applied: some users differ only in case; the log has their ids.",
@@ -175,7 +176,7 @@ def _clash(cur: cursor, exc: psycopg2.Error) -> SchemaError:
 
 
 def _schema_failure(exc: psycopg2.Error, conn: Connection) -> DatabaseUnavailable:
-    reason = f"schema.sql cannot be applied: {first_line(exc)}"
+    reason = f"schema.sql cannot be applied: {one_line(exc)}"
     if isinstance(exc, psycopg2.errors.LockNotAvailable):
         return SchemaError(
             f"{reason}; a transaction holds a table: wait for it, or find it in pg_stat_activity",

@@ -89,17 +89,15 @@ class Version:
         )
         return {name for (name,) in cur.fetchall()}
 
-    def is_complete(self, cur: cursor) -> bool:
-        """Return whether the database has all that the service needs, of whichever version."""
-        return all(name.partition(".")[0] == VERSION_TABLE for name in self.missing(cur))
-
-    def is_applied(self, cur: cursor) -> bool:
-        """Return whether this version was applied, and nothing of it removed since."""
-        if self.missing(cur):
-            return False
+    def is_recorded(self, cur: cursor) -> bool:
+        """Return whether this version is the one that was applied last; its table must be there."""
         cur.execute("SELECT EXISTS (SELECT FROM auth_schema WHERE fingerprint = %s)", (self.fingerprint,))
         row = cur.fetchone()
         return row is not None and bool(row[0])
+
+    def is_applied(self, cur: cursor) -> bool:
+        """Return whether this version was applied, and nothing of it removed since."""
+        return not self.missing(cur) and self.is_recorded(cur)
 
     def differences(self, cur: cursor) -> list[str]:
         """Return how `users` differs from that of schema.sql, but for wider texts."""
@@ -137,6 +135,11 @@ class Version:
     def names_a_table(self, message: str) -> bool:
         """Return whether PostgreSQL's `message`, in any language, names one of the tables."""
         return any(re.search(rf"\b{table}\b", message) for table in self.columns)
+
+
+def are_dispensable(missing: set[str]) -> bool:
+    """Return whether the service works without what is missing: only the record of the version may be."""
+    return all(name.partition(".")[0] == VERSION_TABLE for name in missing)
 
 
 @lru_cache

@@ -12,12 +12,11 @@ from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserInvalidURLError, parse_url
 
+from config import RETRY_AFTER_SECONDS
 from incoming import Request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-
-RETRY_AFTER_SECONDS = 2
 
 _WITHOUT_PREFIX = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _KEPT_BY_THE_SERVER = ("connection", "date", "transfer-encoding")

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from flask import Flask, Response, json
 from werkzeug.exceptions import HTTPException
 
+from config import RETRY_AFTER_SECONDS
 from db import SchemaError
 from faults import DatabaseUnavailable, StatementRefused
 from pool import PoolExhausted
-
-RETRY_AFTER_SECONDS = 2
 
 log = logging.getLogger("auth")
 
