@@ -130,8 +130,10 @@ class ClientConnection:
         self._enter(State.BUSY)
         try:
             self._worker.submit(self, request)
-        except Full:
-            self._enter(State.READING)
+        except Exception as exc:
+            self._enter(State.READING)  # no thread works for the client, so whatever follows may close
+            if not isinstance(exc, Full):
+                raise
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _wait_for_rest(self) -> None:

@@ -1,5 +1,6 @@
 """A connection on its own: what it does with an answer that the client does not take, and for how long."""
 
+import logging
 import select
 import socket
 import struct
@@ -387,3 +388,24 @@ def test_requests_behind_a_long_answer_are_answered_although_the_client_sends_no
 
     assert len(worker.submitted) == 2
     assert conn.state is State.BUSY
+
+
+def test_request_that_cannot_be_submitted_leaves_nothing(
+    worker: FakeWorker,
+    conn: ClientConnection,
+    client: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[dict[str, Any]],
+) -> None:
+    def submit(*_: object) -> None:
+        raise MemoryError
+
+    fake: Any = worker
+    fake.log = logging.getLogger("worker")
+    monkeypatch.setattr(worker, "submit", submit)
+    client.sendall(GET)
+
+    BufferingWorker._guarded(fake, conn, conn.on_event)
+
+    assert (conn.state, worker.connections) == (State.CLOSED, set())
+    assert [line["exception"] for line in log_lines] == ["MemoryError"]
