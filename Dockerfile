@@ -20,8 +20,10 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ig
 
 # Owned by root: the service can read its code but not change it. COPY keeps the modes of the checkout, which
 # after a umask of 077 only its owner may read.
-COPY *.py schema.sql openapi.yaml openapi.json ./
+COPY *.py schema.sql openapi.yaml ./
 COPY auth auth
+COPY ops ops
+COPY runtime runtime
 RUN chmod -R go=rX .
 
 # By number, so that an orchestrator can see that it is not root.
@@ -30,7 +32,7 @@ USER 10001
 EXPOSE 8080
 
 # The first check comes after one interval. Builders before Docker 25 refuse --start-interval.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["python", "healthcheck.py"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["python", "ops/healthcheck.py"]
 
 # gunicorn.conf.py has the rest. The exec form makes gunicorn process 1, which gets the stop signal.
 CMD ["gunicorn"]

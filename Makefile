@@ -39,7 +39,7 @@ run: $(STAMP)
 	@exec $(BIN)/python app.py
 
 psql: $(STAMP)
-	@exec $(BIN)/python -c 'import development; development.psql()'
+	@exec $(BIN)/python -c 'from dev import server; server.psql()'
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
@@ -51,7 +51,7 @@ lint: $(STAMP)
 	$(BIN)/hadolint Dockerfile
 
 bench: $(STAMP) .venv-bench/.installed
-	PYTHONPATH=tests $(BIN)/python -m bench.run
+	$(BIN)/python -m bench.run
 
 .venv-bench/.installed: bench/requirements.txt
 	"$(PYTHON)" -m venv --clear .venv-bench
@@ -59,7 +59,7 @@ bench: $(STAMP) .venv-bench/.installed
 	@touch $@
 
 fuzz: $(STAMP) .venv-fuzz/.installed
-	PYTHONPATH=tests SEED=$(or $(SEED),1) $(BIN)/python -m fuzz.run
+	SEED=$(or $(SEED),1) $(BIN)/python -m fuzz.run
 
 .venv-fuzz/.installed: fuzz/requirements.txt
 	"$(PYTHON)" -m venv --clear .venv-fuzz
@@ -67,14 +67,14 @@ fuzz: $(STAMP) .venv-fuzz/.installed
 	@touch $@
 
 client: $(STAMP) tests/client/node_modules/.installed
-	PYTHONPATH=tests:. $(BIN)/python tests/client/run.py
+	$(BIN)/python -m tests.client.run
 
 tests/client/node_modules/.installed: tests/client/package.json
 	npm install --prefix tests/client --no-audit --no-fund
 	@touch $@
 
 openapi: $(STAMP)
-	$(BIN)/python tests/contract.py
+	$(BIN)/python -m tests.support.contract
 
 format: $(STAMP)
 	$(BIN)/python -m ruff check --fix .

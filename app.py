@@ -17,16 +17,14 @@ from jwt.warnings import InsecureKeyLengthWarning
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import auth
-import commands
-import docs
-import health
-import logs
 from auth import errors
-from auth.passwords import Passwords
-from bulkhead import SharedPlaces
+from auth.passwords import PasswordHasher
 from config import HASH_SLOT_DESCRIPTOR, MAX_BODY_BYTES, Settings, read_environment
 from db import Database
-from faults import DatabaseUnavailable
+from ops import commands, health, openapi
+from runtime import logs
+from runtime.bulkhead import SharedPlaces
+from runtime.faults import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -70,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["services"] = auth.Services(
         settings=settings,
         database=database,
-        passwords=Passwords(
+        passwords=PasswordHasher(
             Bcrypt(app),
             rounds=settings.bcrypt_rounds,
             running=settings.hash_slots,
@@ -80,7 +78,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.register_blueprint(auth.bp)
     health.init_app(app, database)
-    docs.init_app(app)
+    openapi.init_app(app)
     commands.init_app(app, database)
     return app
 
@@ -174,8 +172,8 @@ def _apply_schema(database: Database) -> None:
 
 
 if __name__ == "__main__":
-    if not find_spec("development"):  # as in the image
+    if not find_spec("dev"):  # as in the image
         sys.exit("python app.py is for development, which is not installed here: start gunicorn instead.")
-    import development
+    from dev import server
 
-    development.run(create_app)
+    server.run(create_app)

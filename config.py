@@ -15,8 +15,7 @@ from typing import Any
 import click
 from dotenv.parser import Binding, parse_stream
 
-import capacity
-import values
+from runtime import capacity, settings
 
 DEFAULT_CORS_ORIGINS = (
     "http://localhost:3000",
@@ -68,7 +67,7 @@ class Settings:
     gunicorn_workers: int = field(default_factory=lambda: capacity.workers())
     gunicorn_threads: int = 0  # 0: enough for everything that may wait, see gunicorn.conf.py
     db_pool_size: int = capacity.POOL_SIZE  # a worker
-    hash_slots: int = field(default_factory=lambda: capacity.cores())  # of all workers together
+    hash_slots: int = field(default_factory=lambda: capacity.available_cpus())  # of all workers together
     hash_queue: int = 32  # a worker
     unknown_names: tuple[str, ...] = ()  # variables that look like ours
 
@@ -107,12 +106,12 @@ class Settings:
     def warnings(self) -> list[str]:
         """Return what an operator should mend although the service can run with it."""
         found = []
-        if values.bare(self.secret_key) != self.secret_key:
+        if settings.bare(self.secret_key) != self.secret_key:
             found.append(
                 "SECRET_KEY begins or ends with a line end, a blank or quotes, which are part of it: a"
                 " service that has it without them refuses the tokens of this one"
             )
-        if values.bare(self.secret_key) in SAMPLE_SECRET_KEYS:
+        if settings.bare(self.secret_key) in SAMPLE_SECRET_KEYS:
             found.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
         elif len(self.secret_key.encode()) < MIN_KEY_BYTES:
             found.append(
@@ -139,7 +138,7 @@ def _bare(environ: Mapping[str, str], name: str) -> str:
     SECRET_KEY stays as it is, for sibling services share it byte for byte.
     """
     raw = environ.get(name, "")
-    return raw if name == "SECRET_KEY" and values.bare(raw) else values.bare(raw)
+    return raw if name == "SECRET_KEY" and settings.bare(raw) else settings.bare(raw)
 
 
 def _read_file(path: Path) -> dict[str, str]:
@@ -192,23 +191,23 @@ _NAMES_ELSEWHERE = {  # what other services call it
 }
 _FIELDS = {"FLASK_DEBUG": "debug"}
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "DB_URL": values.db_url,
-    "SECRET_KEY": values.secret_key,
-    "PORT": values.whole_number(1, 65535),
-    "FLASK_DEBUG": values.switch,
-    "CORS_ORIGINS": values.cors_origins,
-    "JWT_EXPIRES_SECONDS": values.whole_number(1, 366 * DAY_SECONDS),
-    "REFRESH_EXPIRES_SECONDS": values.whole_number(1, 366 * DAY_SECONDS),
-    "SESSION_MAX_SECONDS": values.whole_number(1, 366 * DAY_SECONDS),
-    "REFRESH_REUSE_SECONDS": values.whole_number(0, 300),
-    "TRUSTED_PROXIES": values.whole_number(0, 10),
-    "KEEPALIVE_SECONDS": values.whole_number(1, 3600),
-    "BCRYPT_ROUNDS": values.whole_number(4, 16),
-    "PASSWORD_MIN_LENGTH": values.whole_number(8, 64),
-    "LOG_LEVEL": values.log_level,
-    "GUNICORN_WORKERS": values.whole_number(1, 64),
-    "GUNICORN_THREADS": values.whole_number(4, 1000),
-    "DB_POOL_SIZE": values.whole_number(1, 100),
-    "HASH_SLOTS": values.whole_number(1, 64),
-    "HASH_QUEUE": values.whole_number(0, 1000),
+    "DB_URL": settings.db_url,
+    "SECRET_KEY": settings.secret_key,
+    "PORT": settings.whole_number(1, 65535),
+    "FLASK_DEBUG": settings.switch,
+    "CORS_ORIGINS": settings.cors_origins,
+    "JWT_EXPIRES_SECONDS": settings.whole_number(1, 366 * DAY_SECONDS),
+    "REFRESH_EXPIRES_SECONDS": settings.whole_number(1, 366 * DAY_SECONDS),
+    "SESSION_MAX_SECONDS": settings.whole_number(1, 366 * DAY_SECONDS),
+    "REFRESH_REUSE_SECONDS": settings.whole_number(0, 300),
+    "TRUSTED_PROXIES": settings.whole_number(0, 10),
+    "KEEPALIVE_SECONDS": settings.whole_number(1, 3600),
+    "BCRYPT_ROUNDS": settings.whole_number(4, 16),
+    "PASSWORD_MIN_LENGTH": settings.whole_number(8, 64),
+    "LOG_LEVEL": settings.log_level,
+    "GUNICORN_WORKERS": settings.whole_number(1, 64),
+    "GUNICORN_THREADS": settings.whole_number(4, 1000),
+    "DB_POOL_SIZE": settings.whole_number(1, 100),
+    "HASH_SLOTS": settings.whole_number(1, 64),
+    "HASH_QUEUE": settings.whole_number(0, 1000),
 }

@@ -10,10 +10,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 import psycopg2
 from psycopg2.extensions import cursor
 
-import schema
-from connection import Connection, limit, wait
-from connection import transaction as transaction
-from faults import (
+from runtime import schema
+from runtime.connection import Connection, limit, wait
+from runtime.connection import transaction as transaction
+from runtime.deadline_cursor import STATEMENT_SECONDS, DeadlineCursor
+from runtime.faults import (
     Conflict,
     DatabaseUnavailable,
     OutOfResources,
@@ -22,11 +23,10 @@ from faults import (
     StatementRefused,
     translated,
 )
-from hosts import Hosts
-from in_time import STATEMENT_SECONDS, InTime
-from pool import Pool
-from schema import SchemaError as SchemaError
-from schema import require_usable as require_usable
+from runtime.hosts import Hosts
+from runtime.pool import Pool
+from runtime.schema import SchemaError as SchemaError
+from runtime.schema import require_usable as require_usable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +69,9 @@ class Database:
         nobody knows. After the deadline PostgreSQL carries out nothing of it.
         """
         limit.at = time.monotonic() + OPERATION_SECONDS
-        return self._repeat(self._pool, (ReadOnly, OutOfResources, Conflict), InTime, query, *args, **kwargs)
+        return self._repeat(
+            self._pool, (ReadOnly, OutOfResources, Conflict), DeadlineCursor, query, *args, **kwargs
+        )
 
     def ping(self, query: Callable[[cursor], T]) -> T:
         """Run `query` as a read on a connection kept for health checks, within PING_SECONDS."""

@@ -28,13 +28,10 @@ def forget_release_before() -> None:
 
 forget_release_before()
 
-import addresses  # noqa: E402
-import capacity  # noqa: E402
 import db  # noqa: E402
-import handover  # noqa: E402
-import logs  # noqa: E402
 from config import HASH_SLOT_DESCRIPTOR, ConfigError, Settings, read_environment  # noqa: E402
-from worker import BufferingWorker  # noqa: E402
+from runtime import addresses, capacity, handover, logs  # noqa: E402
+from runtime.worker import BufferingWorker  # noqa: E402
 
 try:
     environ = read_environment()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, current_app
 
-from auth.passwords import Passwords
+from auth.passwords import PasswordHasher
 from config import Settings
 from db import Database
 
@@ -17,7 +17,7 @@ class Services:
 
     settings: Settings
     database: Database
-    passwords: Passwords
+    passwords: PasswordHasher
 
 
 def services() -> Services:
@@ -27,4 +27,4 @@ def services() -> Services:
 
 
 # Last, because the route modules register themselves on `bp`.
-from auth import routes as routes  # noqa: E402
+from auth import features as features  # noqa: E402

@@ -2,9 +2,9 @@
 
 from psycopg2.extensions import cursor
 
+from auth.constraint_errors import store
 from auth.sessions import INSERT as INSERT_SESSION
 from auth.sessions import NewSession
-from auth.storing import store
 from auth.users import User
 
 

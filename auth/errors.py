@@ -8,8 +8,8 @@ from werkzeug.exceptions import HTTPException
 
 from config import RETRY_AFTER_SECONDS
 from db import SchemaError
-from faults import DatabaseUnavailable, StatementRefused
-from pool import PoolExhausted
+from runtime.faults import DatabaseUnavailable, StatementRefused
+from runtime.pool import PoolExhausted
 
 log = logging.getLogger("auth")
 

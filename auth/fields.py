@@ -31,7 +31,7 @@ def normalise(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-class Fields:
+class BodyReader:
     """Reads fields out of a body and gathers what is wrong with them, one sentence a field."""
 
     def __init__(self, body: dict[str, Any]) -> None:
@@ -41,10 +41,10 @@ class Fields:
             names.append("body")  # a name that the client made up is not to be echoed or logged
         self._problems = dict.fromkeys(names, _NOT_TEXT)
 
-    def complain(self, name: str, sentence: str) -> None:
+    def add_error(self, name: str, sentence: str) -> None:
         self._problems.setdefault(name, sentence)
 
-    def raise_problems(self) -> None:
+    def raise_for_errors(self) -> None:
         if self._problems:
             raise ApiError("validation_failed", fields=self._problems)
 
@@ -58,40 +58,40 @@ class Fields:
         if name in self._problems or value is None:
             return ""
         if not isinstance(value, str):
-            self.complain(name, f"{label(name)} must be a string.")
+            self.add_error(name, f"{label(name)} must be a string.")
             return ""
         return value
 
     def required_text(self, name: str) -> str:
         value = self.text(name)
         if not value:
-            self.complain(name, f"{label(name)} is required.")
+            self.add_error(name, f"{label(name)} is required.")
         return value
 
     def username(self, name: str) -> str:
         value = self.text(name).strip()
         if not value:
-            self.complain(name, "Username is required.")
+            self.add_error(name, "Username is required.")
         elif not _USERNAME.fullmatch(value):
-            self.complain(name, "Username must be 1 to 50 letters, digits, dots, underscores or hyphens.")
+            self.add_error(name, "Username must be 1 to 50 letters, digits, dots, underscores or hyphens.")
         return value
 
     def email(self, name: str) -> str:
         value = self.text(name).strip()
         if not value:
-            self.complain(name, "Email is required.")
+            self.add_error(name, "Email is required.")
         elif len(value) > 255:
-            self.complain(name, "Email must be at most 255 characters long.")
+            self.add_error(name, "Email must be at most 255 characters long.")
         elif not _EMAIL.fullmatch(value):
-            self.complain(name, "Email must be an address like name@example.com.")
+            self.add_error(name, "Email must be an address like name@example.com.")
         return value.lower()
 
     def new_password(self, name: str, min_length: int) -> str:
         value = self.required_text(name)
         if len(value) > MAX_TYPED_CHARACTERS or len(composed := normalise(value)) > MAX_PASSWORD_CHARACTERS:
-            self.complain(name, f"{label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
+            self.add_error(name, f"{label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
         elif value and len(composed) < min_length:
-            self.complain(name, f"{label(name)} must be at least {min_length} characters long.")
+            self.add_error(name, f"{label(name)} must be at least {min_length} characters long.")
         return value
 
     def name(self, name: str, camel_case: str) -> str | None:
@@ -99,7 +99,7 @@ class Fields:
         spelling = name if name in self._body else camel_case
         value = self.text(spelling).strip()
         if len(value) > 100:
-            self.complain(spelling, f"{label(name)} must be at most 100 characters long.")
+            self.add_error(spelling, f"{label(name)} must be at most 100 characters long.")
         return value or None
 
 

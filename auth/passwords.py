@@ -11,14 +11,14 @@ from auth import stored_hashes
 from auth.errors import ApiError
 from auth.fields import MAX_TYPED_CHARACTERS
 from auth.stored_hashes import Form, StoredHash
-from bulkhead import Bulkhead, Full, SharedPlaces
+from runtime.bulkhead import Bulkhead, Full, SharedPlaces
 
 WAIT_SECONDS = 10.0
 
 log = logging.getLogger("auth")
 
 
-class Passwords:
+class PasswordHasher:
     """Hashes and verifies passwords.
 
     At most `running` bcrypt runs go on at once, `waiting` more callers wait for up to WAIT_SECONDS;
@@ -62,7 +62,7 @@ class Passwords:
             if hashed and self._matching(hashed, forms):
                 return True
             for form in forms:
-                self._make_up_for(hashed.rounds if hashed else None, form.secret)
+                self._equalise_time(hashed.rounds if hashed else None, form.secret)
         return False
 
     def rehash(self, password: str, stored: str) -> str | None:
@@ -114,15 +114,15 @@ class Passwords:
         hashed = self._generate(secret)
         return hashed if self._matches(hashed, secret) else None
 
-    def _make_up_for(self, spent: int | None, secret: bytes) -> None:
+    def _equalise_time(self, spent: int | None, secret: bytes) -> None:
         """Spend what a failed run of `spent` rounds lacked: 2^r + 2^r + 2^(r+1) + ... + 2^(R-1) = 2^R."""
         if spent is None:
-            self._matches(_decoy(self._rounds), secret)
+            self._matches(_dummy_hash(self._rounds), secret)
             return
         for rounds in range(spent, self._rounds):
-            self._matches(_decoy(rounds), secret)
+            self._matches(_dummy_hash(rounds), secret)
 
 
-def _decoy(rounds: int) -> str:
+def _dummy_hash(rounds: int) -> str:
     """Return a well-formed hash that no password has."""
     return f"$2b${rounds:02}$" + "." * 53

@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from auth.sessions import Session
-from auth.token_pairs import TokenPair
+from auth.tokens.pair import TokenPair
 from auth.users import User
 
 

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from psycopg2.extensions import cursor
 
-from auth.callers import CALLER, Caller
+from auth.principal import PRINCIPAL, Principal
 
-LISTED = 200  # who logs in by a script has more than anybody reads
+MAX_LISTED = 200  # who logs in by a script has more than anybody reads
 
 # The values of a NewSession, but for user_id, which the INSERT selects.
 INSERT = """
@@ -50,7 +50,7 @@ class NewSession:
 
 
 @dataclass(frozen=True)
-class LiveSession:
+class SessionGrant:
     """A session that tokens may be issued for, whose it is, and when it ends unless refreshed (aware)."""
 
     id: int
@@ -60,13 +60,13 @@ class LiveSession:
 
 
 @dataclass(frozen=True)
-class Holder:
+class RefreshState:
     """The session that a refresh token names, and what tells that token's place among its tokens.
 
     seconds_since_rotation: by the database's clock alone. A statement may wait, and hosts' clocks differ.
     """
 
-    session: LiveSession
+    session: SessionGrant
     seconds_since_rotation: float
     token_hash: bytes = field(repr=False)
     previous_hash: bytes | None = field(repr=False)
@@ -103,7 +103,7 @@ def rotate(
     salt: bytes,
     now: datetime,
     valid_until: datetime,
-) -> Holder | None:
+) -> RefreshState | None:
     """Replace the refresh token; None when `old_hash` is not that of a live session's current one."""
     cur.execute(
         f"""
@@ -133,7 +133,7 @@ def rotate(
     return _holder(cur)
 
 
-def find_holder(cur: cursor, handle_hash: bytes, *, now: datetime) -> Holder | None:
+def find_refresh_state(cur: cursor, handle_hash: bytes, *, now: datetime) -> RefreshState | None:
     """Return the live session that a refresh token's handle names."""
     cur.execute(
         f"""
@@ -147,38 +147,38 @@ def find_holder(cur: cursor, handle_hash: bytes, *, now: datetime) -> Holder | N
     return _holder(cur)
 
 
-def list_for(cur: cursor, caller: Caller) -> list[Session] | None:
-    """Return the caller's live sessions, the newest LISTED of them; None when the caller's own is over."""
+def list_for(cur: cursor, caller: Principal) -> list[Session] | None:
+    """Return the caller's live sessions, the newest MAX_LISTED of them; None when the caller's own is over."""
     cur.execute(
         f"""
-        WITH {CALLER}
+        WITH {PRINCIPAL}
         SELECT auth_sessions.id, created_at, last_used_at, expires_at, ip, user_agent
         FROM caller
         LEFT JOIN auth_sessions ON auth_sessions.user_id = caller.id AND valid_until > %(now)s
         ORDER BY created_at DESC, auth_sessions.id DESC
         LIMIT %(listed)s
         """,
-        caller.parameters() | {"listed": LISTED},
+        caller.parameters() | {"listed": MAX_LISTED},
     )
     rows = cur.fetchall()
     return [Session(*row) for row in rows if row[0] is not None] if rows else None
 
 
-def end(cur: cursor, session_id: int, *, user_id: int) -> None:
+def revoke(cur: cursor, session_id: int, *, user_id: int) -> None:
     """End a session of a user, if it is not over."""
     cur.execute("DELETE FROM auth_sessions WHERE id = %s AND user_id = %s", (session_id, user_id))
 
 
-def end_by_handle(cur: cursor, handle_hash: bytes) -> None:
+def revoke_by_selector(cur: cursor, handle_hash: bytes) -> None:
     """End the session of a refresh token, if it is not over."""
     cur.execute("DELETE FROM auth_sessions WHERE handle_hash = %s", (handle_hash,))
 
 
-def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
+def revoke_of_principal(cur: cursor, caller: Principal, session_id: int) -> bool | None:
     """End one of the caller's sessions: whether there was such a one; None when the caller's own is over."""
     cur.execute(
         f"""
-        WITH {CALLER}, ended AS (
+        WITH {PRINCIPAL}, ended AS (
             DELETE FROM auth_sessions
             USING caller
             WHERE auth_sessions.id = %(ended_id)s
@@ -194,7 +194,7 @@ def end_of_caller(cur: cursor, caller: Caller, session_id: int) -> bool | None:
     return row[0] if row else None
 
 
-def end_others(cur: cursor, caller: Caller) -> bool:
+def revoke_others(cur: cursor, caller: Principal) -> bool:
     """End all of the caller's sessions but the current one; False when that is over itself.
 
     The locks are taken in the order of this module: of two sessions that end each other, the second waits
@@ -202,7 +202,7 @@ def end_others(cur: cursor, caller: Caller) -> bool:
     """
     cur.execute(
         f"""
-        WITH {CALLER}, owner AS (
+        WITH {PRINCIPAL}, owner AS (
             SELECT users.id
             FROM users
             JOIN caller USING (id)
@@ -268,9 +268,9 @@ def purge(cur: cursor, *, now: datetime, at_most: int) -> int:
     return cur.rowcount
 
 
-def _holder(cur: cursor) -> Holder | None:
+def _holder(cur: cursor) -> RefreshState | None:
     row = cur.fetchone()
     if row is None:
         return None
     token_hash, previous_hash, salt = (bytes(value) if value else None for value in row[5:])  # memoryviews
-    return Holder(LiveSession(*row[:4]), row[4], token_hash or b"", previous_hash, salt)
+    return RefreshState(SessionGrant(*row[:4]), row[4], token_hash or b"", previous_hash, salt)

@@ -6,9 +6,9 @@ from datetime import datetime
 from psycopg2 import DataError, IntegrityError
 from psycopg2.extensions import cursor
 
-from auth.callers import CALLER, IS_CALLER, Caller
+from auth.constraint_errors import store
 from auth.errors import ApiError
-from auth.storing import store
+from auth.principal import IS_PRINCIPAL, PRINCIPAL, Principal
 
 _COLUMNS = "id, username, email, first_name, last_name, created_at"
 
@@ -33,14 +33,14 @@ class Credential:
     password_hash: str = field(repr=False)
 
 
-def find_caller(cur: cursor, caller: Caller) -> User | None:
+def find_principal(cur: cursor, caller: Principal) -> User | None:
     """Return the user who calls, None when they are gone or their session is over."""
     cur.execute(
-        # A join with CALLER takes 100 microseconds more, mostly to plan, and most requests run this.
+        # A join with PRINCIPAL takes 100 microseconds more, mostly to plan, and most requests run this.
         f"""
         SELECT {_COLUMNS}
         FROM users
-        WHERE {IS_CALLER}
+        WHERE {IS_PRINCIPAL}
         """,
         caller.parameters(),
     )
@@ -48,13 +48,13 @@ def find_caller(cur: cursor, caller: Caller) -> User | None:
     return User(*row) if row else None
 
 
-def find_credential(cur: cursor, caller: Caller) -> Credential | None:
-    """Return the user who calls with the hash of their password, as find_caller does."""
+def find_credential(cur: cursor, caller: Principal) -> Credential | None:
+    """Return the user who calls with the hash of their password, as find_principal does."""
     cur.execute(
         f"""
         SELECT password, {_COLUMNS}
         FROM users
-        WHERE {IS_CALLER}
+        WHERE {IS_PRINCIPAL}
         """,
         caller.parameters(),
     )
@@ -85,7 +85,7 @@ def find_by_login(cur: cursor, login: str) -> Credential | None:
 
 
 def update(
-    cur: cursor, caller: Caller, changes: dict[str, str | None], *, password_hash: str | None
+    cur: cursor, caller: Principal, changes: dict[str, str | None], *, password_hash: str | None
 ) -> User | None:
     """Change some columns of the user who calls; None when they are gone or their session is over.
 
@@ -95,7 +95,7 @@ def update(
     store(
         cur,
         f"""
-        WITH {CALLER}
+        WITH {PRINCIPAL}
         UPDATE users
         SET {", ".join(f"{column} = %({column})s" for column in changes)}
         FROM caller
@@ -110,7 +110,7 @@ def update(
     return User(*row) if row else None
 
 
-def delete(cur: cursor, caller: Caller, *, password_hash: str) -> bool:
+def delete(cur: cursor, caller: Principal, *, password_hash: str) -> bool:
     """Delete the user who calls and all that is theirs; the locks are in the order of auth.sessions.
 
     False when they or their session are gone, or the hash that was verified has been replaced since.
@@ -119,7 +119,7 @@ def delete(cur: cursor, caller: Caller, *, password_hash: str) -> bool:
     try:
         cur.execute(
             f"""
-            WITH {CALLER}
+            WITH {PRINCIPAL}
             DELETE FROM users
             USING caller
             WHERE users.id = caller.id AND users.password = %(password_hash)s

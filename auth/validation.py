@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from auth.errors import ApiError
-from auth.fields import MAX_TYPED_CHARACTERS, UNSTORABLE, Fields, normalise
+from auth.fields import MAX_TYPED_CHARACTERS, UNSTORABLE, BodyReader, normalise
 
 MAX_KEYS = 1000  # at all levels; a body has room for 20,000 objects, which take longer than all else
 
@@ -87,7 +87,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 def registration(body: dict[str, Any], *, password_min_length: int) -> Registration:
     """Return the registration in `body`. Raises ApiError `validation_failed`."""
-    fields = Fields(body)
+    fields = BodyReader(body)
     found = Registration(
         username=fields.username("username"),
         email=fields.email("email"),
@@ -95,7 +95,7 @@ def registration(body: dict[str, Any], *, password_min_length: int) -> Registrat
         first_name=fields.name("first_name", "firstName"),
         last_name=fields.name("last_name", "lastName"),
     )
-    fields.raise_problems()
+    fields.raise_for_errors()
     return found
 
 
@@ -104,13 +104,13 @@ def login(body: dict[str, Any]) -> Login:
 
     The rules of registration do not apply: what it would refuse is a wrong credential, no more.
     """
-    fields = Fields(body)
+    fields = BodyReader(body)
     email, username = fields.text("email"), fields.text("username")
     typed = email if email.strip() else username
     if not typed.strip():
-        fields.complain("email", "Email or username is required.")
+        fields.add_error("email", "Email or username is required.")
     password = fields.required_text("password")
-    fields.raise_problems()
+    fields.raise_for_errors()
     return Login(typed, password)
 
 
@@ -130,7 +130,7 @@ def profile(body: dict[str, Any], stored: Mapping[str, Any]) -> ProfileChange:
     The rules are registration's. What is sent as it is stored is no change, and is not judged: an older
     version had other rules.
     """
-    fields = Fields(body)
+    fields = BodyReader(body)
     changes: dict[str, str | None] = {}
     if fields.differs("username", stored["username"]):
         changes["username"] = fields.username("username")
@@ -140,7 +140,7 @@ def profile(body: dict[str, Any], stored: Mapping[str, Any]) -> ProfileChange:
         if fields.differs(name if name in body else camel_case, stored[name]):
             changes[name] = fields.name(name, camel_case)
     current_password = fields.text("current_password")
-    fields.raise_problems()
+    fields.raise_for_errors()
     # Stripped, or in small letters, it may be what is stored after all; an absent name is null or "".
     changes = {name: value for name, value in changes.items() if (value or "") != (stored[name] or "")}
     return ProfileChange(changes, current_password)
@@ -148,10 +148,10 @@ def profile(body: dict[str, Any], stored: Mapping[str, Any]) -> ProfileChange:
 
 def password_change(body: dict[str, Any], *, password_min_length: int) -> PasswordChange:
     """Return the old and the new password. Raises ApiError `validation_failed`, also when they are equal."""
-    fields = Fields(body)
+    fields = BodyReader(body)
     current = fields.required_text("current_password")
     new = fields.new_password("new_password", password_min_length)
-    fields.raise_problems()
+    fields.raise_for_errors()
     if len(current) <= MAX_TYPED_CHARACTERS and normalise(new) == normalise(current):
         sentence = "New password must differ from the current one."
         raise ApiError("validation_failed", fields={"new_password": sentence})
@@ -159,9 +159,9 @@ def password_change(body: dict[str, Any], *, password_min_length: int) -> Passwo
 
 
 def _one_text(body: dict[str, Any], name: str) -> str:
-    fields = Fields(body)
+    fields = BodyReader(body)
     value = fields.required_text(name)
-    fields.raise_problems()
+    fields.raise_for_errors()
     return value
 
 

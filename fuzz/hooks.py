@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 import schemathesis
 
-import contract
+from tests.support import contract
 
 URL = os.environ["FUZZ_URL"]
 ORIGIN = "http://localhost:3000"  # one of the default CORS_ORIGINS

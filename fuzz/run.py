@@ -15,10 +15,10 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-import embedded_postgres
-import service
-from capacity import cores
-from service import ROOT, Service
+from dev import postgres as embedded_postgres
+from runtime.capacity import available_cpus
+from tests.support import ROOT, service
+from tests.support.service import Service
 
 BIN = ROOT / ".venv-fuzz" / "bin"
 CALLS = 100_000
@@ -63,7 +63,8 @@ def _run_calls(running: Service, seconds: float) -> bool:
     """Run calls.py once a core; return whether none found anything."""
     command = [str(BIN / "python"), "-m", "fuzz.calls", str(seconds)]
     processes = [
-        subprocess.Popen(command, cwd=ROOT, env=_environ(running, SEED + number)) for number in range(cores())
+        subprocess.Popen(command, cwd=ROOT, env=_environ(running, SEED + number))
+        for number in range(available_cpus())
     ]
     statuses = [process.wait() for process in processes]
     return not any(statuses)

@@ -6,61 +6,23 @@ Every answer that a test client receives is compared with openapi.yaml.
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2 import sql as sql_text
 from werkzeug.test import TestResponse
 
-import contract
-import embedded_postgres
-import logs
 from app import create_app
 from config import Settings
-
-SECRET_KEY = "a-key-for-tests-that-is-longer-than-32-bytes"
-PASSWORD = "correct horse"
-
-MakeDatabase = Callable[..., str]
-Sql = Callable[..., list[tuple[Any, ...]]]
-Register = Callable[..., dict[str, Any]]
-ClientOf = Callable[..., FlaskClient]
-
-
-def run_sql(url: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Run one statement in autocommit and return its rows."""
-    conn = psycopg2.connect(url)
-    conn.autocommit = True
-    try:
-        with conn.cursor() as cur:
-            cur.execute(statement, parameters or None)
-            return cur.fetchall() if cur.description else []
-    finally:
-        conn.close()
-
-
-@contextmanager
-def held_open(url: str, statement: str) -> Iterator[None]:
-    """Keep a transaction open that has run `statement`, with the locks that it took."""
-    holder = psycopg2.connect(url)
-    try:
-        with holder.cursor() as cur:
-            cur.execute(statement)
-        yield
-    finally:
-        holder.close()
-
-
-def on_database(server_url: str, name: str) -> str:
-    """Return `server_url` with another database."""
-    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+from dev import postgres as embedded_postgres
+from runtime import logs
+from tests.support import PASSWORD, SECRET_KEY, contract
+from tests.support.actor import ClientOf, Register
+from tests.support.database import MakeDatabase, Sql, on_database, run_sql
 
 
 @pytest.fixture(scope="session", autouse=True)

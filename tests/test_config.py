@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-import capacity
 import config
 from config import ConfigError, Settings
+from runtime import capacity
 
 KEY = "0123456789abcdef0123456789abcdef"
 REQUIRED = {"DB_URL": "postgresql://user:pw@db.example:5432/users", "SECRET_KEY": KEY}

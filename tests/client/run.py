@@ -9,8 +9,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import embedded_postgres
-import service
+from dev import postgres as embedded_postgres
+from tests.support import service
 
 FOLDER = Path(__file__).parent
 

@@ -1,5 +1,0 @@
-"""One module per feature; each registers its routes on the auth blueprint."""
-
-from auth.routes import account, profile, sessions
-
-__all__ = ["account", "profile", "sessions"]

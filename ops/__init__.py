@@ -1,0 +1,1 @@
+"""What operators and machines read and run."""

@@ -1,0 +1,41 @@
+"""What an operator runs by hand: `flask --app app init-db` and `flask --app app purge`."""
+
+from datetime import datetime, timezone
+
+import click
+from flask import Flask
+
+from auth import sessions
+from db import Database
+from runtime.faults import DatabaseUnavailable
+
+INIT_DB_SECONDS = 3600.0  # an index on a large table; nobody waits for an answer
+PURGE_AT_MOST = 1000  # in one statement, so that none takes long
+
+
+def init_app(app: Flask, database: Database) -> None:
+    """Add the commands, which work on `database`, to `app`."""
+
+    @app.cli.command("init-db")
+    def init_db() -> None:
+        """Create what schema.sql describes and the database lacks."""
+        try:
+            database.apply_schema(seconds=INIT_DB_SECONDS, again=True)
+        except DatabaseUnavailable as exc:
+            raise click.ClickException(str(exc)) from None
+        click.echo("The database has everything that schema.sql describes.")
+
+    @app.cli.command("purge")
+    def purge() -> None:
+        """Remove the sessions that are over."""
+        removed = 0
+        try:
+            while batch := _purge(database):
+                removed += batch
+        except DatabaseUnavailable as exc:
+            raise click.ClickException(f"{exc} ({removed} sessions were removed)") from None
+        click.echo(f"Sessions removed: {removed}")
+
+
+def _purge(database: Database) -> int:
+    return database.write(sessions.purge, now=datetime.now(timezone.utc), at_most=PURGE_AT_MOST)

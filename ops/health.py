@@ -1,0 +1,112 @@
+"""GET /health, which asks the database, and GET /health/live, which asks nobody."""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from flask import Flask
+from psycopg2.extensions import cursor
+
+from auth import responses
+from db import PING_SECONDS, Database, SchemaError, require_usable, require_writable
+from runtime.bulkhead import Bulkhead, Full
+from runtime.faults import ConnectionLost, DatabaseUnavailable, ReadOnly
+
+WAITING = 8  # how many threads may wait for a check
+WAIT_SECONDS = PING_SECONDS + 0.5  # a little longer than a check takes, and below the three that are promised
+
+log = logging.getLogger("health")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What keeps the service from serving.
+
+    sentence: for anybody. cause: for the log. connected: whether PostgreSQL answered.
+    """
+
+    sentence: str
+    cause: str
+    connected: bool
+
+
+class Health:
+    """Checks a database, once for all callers that wait. Callers beyond WAITING get the last result."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._turns = Bulkhead(running=1, waiting=WAITING)
+        self._checks = 0
+        self._last: Problem | None = Problem("The database was not checked yet.", "not checked yet", False)
+
+    def problem(self) -> Problem | None:
+        """Return what keeps the database from serving, None when nothing does."""
+        checks_before = self._checks
+        try:
+            self._turns.enter(until=time.monotonic() + WAIT_SECONDS)
+        except Full:
+            return self._last
+        try:
+            if self._checks == checks_before:
+                self._last = self._check()
+                self._checks += 1
+            return self._last
+        finally:
+            self._turns.leave()
+
+    def _check(self) -> Problem | None:
+        answered = False
+
+        def ask(cur: cursor) -> None:
+            nonlocal answered
+            require_writable(cur)
+            answered = True
+            require_usable(cur)
+
+        try:
+            self._database.ping(ask)
+        except DatabaseUnavailable as exc:
+            return _problem(exc, connected=answered or _is_answer(exc))
+        return None
+
+
+def _is_answer(exc: DatabaseUnavailable) -> bool:
+    """Return whether PostgreSQL itself refused, with a connection that it kept."""
+    if isinstance(exc, ReadOnly):
+        return True
+    return bool(getattr(exc.__cause__, "pgcode", None)) and not isinstance(exc, ConnectionLost)
+
+
+def _problem(exc: DatabaseUnavailable, *, connected: bool) -> Problem:
+    if isinstance(exc, SchemaError):
+        return Problem(exc.sentence, str(exc), connected=True)
+    if isinstance(exc, ReadOnly):
+        return Problem("The database is read-only.", str(exc), connected)
+    if connected:
+        return Problem("The database does not let the service use its tables.", str(exc), connected)
+    return Problem("The database cannot be reached.", str(exc), connected)
+
+
+def init_app(app: Flask, database: Database) -> None:
+    """Add the health checks of `database` to `app`."""
+    state = Health(database)
+
+    @app.get("/health")
+    def health() -> tuple[dict[str, Any], int]:
+        problem = state.problem()
+        answer = {
+            "status": "unhealthy" if problem else "healthy",
+            "service": "user-service",
+            "database": "connected" if problem is None or problem.connected else "disconnected",
+            "timestamp": responses.utc(datetime.now(timezone.utc)),
+        }
+        if problem is None:
+            return answer, 200
+        log.error("unhealthy: %s", problem.cause)
+        return answer | {"error": problem.sentence, "code": "database_unavailable"}, 503
+
+    @app.get("/health/live")
+    def live() -> dict[str, str]:
+        return {"status": "alive"}

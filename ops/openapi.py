@@ -1,0 +1,104 @@
+"""The contract for machines, /openapi.yaml and /openapi.json, and /docs, a page on which calls can be tried.
+
+The page comes from a wheel that only development installs. Without it, as in production, /docs is 404.
+"""
+
+import hashlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from flask import Flask, Response, request
+from flask_cors import cross_origin
+
+from auth.errors import ApiError
+
+FOLDER = Path(__file__).parent
+WHEEL = "flask_swagger_ui"
+ASSETS = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+
+# Nothing inline and nothing from elsewhere; `data:` is how Swagger UI's style sheet holds its icons.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>User Service</title>
+<link rel="icon" href="/docs/favicon-32x32.png">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<div id="page"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/init.js"></script>
+"""
+SCRIPT = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#page",
+  deepLinking: true,
+  displayRequestDuration: true,
+  persistAuthorization: true,
+  defaultModelsExpandDepth: 0,
+});
+"""
+
+
+def init_app(app: Flask) -> None:
+    """Add the contract and the page that shows it to `app`."""
+    app.add_url_rule(
+        "/openapi.yaml", "openapi_yaml", _contract(FOLDER.parent / "openapi.yaml", "application/yaml")
+    )
+    app.add_url_rule("/openapi.json", "openapi_json", _contract(FOLDER / "openapi.json", "application/json"))
+    folder = page_folder()
+
+    @app.get("/docs")
+    def docs() -> Response:
+        if folder is None:
+            raise ApiError("not_found")
+        page = Response(PAGE, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
+        page.cache_control.no_cache = True
+        return page
+
+    @app.get("/docs/<asset>")
+    def docs_asset(asset: str) -> Response:
+        if folder and asset == "init.js":
+            return _revalidated(SCRIPT.encode(), "text/javascript")
+        if folder is None or asset not in ASSETS:
+            raise ApiError("not_found")
+        return _revalidated((folder / asset).read_bytes(), ASSETS[asset])
+
+
+def page_folder() -> Path | None:
+    """Return the folder with the files of the page, None where its wheel is not installed."""
+    spec = find_spec(WHEEL)
+    return Path(spec.origin).with_name("dist") if spec and spec.origin else None
+
+
+def _contract(path: Path, mimetype: str) -> Callable[[], Response]:
+    """Return a view of a file that any origin may read, without credentials."""
+    text = path.read_bytes()
+
+    @cross_origin(origins="*", methods=["GET"], send_wildcard=True, vary_header=False)
+    def view() -> Response:
+        return _revalidated(text, mimetype)
+
+    return view
+
+
+def _revalidated(text: bytes, mimetype: str) -> Response:
+    """Return `text`, or 304 to a client that has it (RFC 9110 section 13.1.2).
+
+    Werkzeug takes a tenth of a second to read a long list of tags, and answers a date beyond the year 9999
+    with 500. The tag in its quotes is found without reading the list; no other tag can contain it.
+    """
+    tag = f'"{hashlib.sha256(text).hexdigest()[:32]}"'
+    known = request.headers.get("If-None-Match", "")
+    status = 304 if known.strip() == "*" or tag in known else 200
+    answer = Response(text, status, mimetype=mimetype, headers={"ETag": tag})
+    answer.cache_control.no_cache = True
+    return answer

@@ -1,0 +1,1 @@
+"""What any such service needs: it knows no user and no route."""
