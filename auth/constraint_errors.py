@@ -1,40 +1,46 @@
-"""Storing what a client sent in a user's columns, and whose fault it is when PostgreSQL refuses that."""
+"""What a client learns when PostgreSQL refuses a value of a user's columns.
 
-from collections.abc import Mapping
-from typing import Any
+The constraints decide. This module finds out whose fault a violation is: the client's, or the operator's.
+"""
 
-from psycopg2 import Error, IntegrityError
-from psycopg2.errors import (
-    CharacterNotInRepertoire,
-    CheckViolation,
-    NotNullViolation,
-    StringDataRightTruncation,
-    UniqueViolation,
-    UntranslatableCharacter,
-)
-from psycopg2.extensions import cursor
+from collections.abc import Callable
+from typing import TypeVar
 
 from auth.errors import ApiError
 from auth.fields import label
-from runtime.faults import StatementRefused, described
+from db import (
+    CharacterNotInRepertoire,
+    CheckViolation,
+    Cursor,
+    DataError,
+    IntegrityError,
+    NotNullViolation,
+    StatementRefused,
+    StringDataRightTruncation,
+    UniqueViolation,
+    UntranslatableCharacter,
+    described,
+)
+
+Values = dict[str, str | None]
+T = TypeVar("T")
 
 
-def store(
-    cur: cursor, statement: str, values: Mapping[str, str | None], parameters: Mapping[str, Any]
-) -> None:
-    """Run a statement that stores `values` in a user's columns; the constraints decide.
+def store(cur: Cursor, values: Values, write: Callable[[Values], T]) -> T:
+    """Return what `write` returns, which stores `values` (column to value) in a row of users.
 
-    parameters: those of the statement that are no client's. Raises ApiError for what the client can mend: a
-    username or email that is taken, a value that an older column has no room for, that a CHECK or the
-    database's encoding refuses. What only the operator can mend reaches the caller as PostgreSQL says it.
+    write: a statement, or a transaction that is rolled back when it fails. Raises ApiError for an error that
+    the client can mend: a username or email that is taken, a value that is too long for an older column, that
+    a CHECK or the database's encoding refuses. Raises StatementRefused, or the error of PostgreSQL, for what
+    only the operator can mend.
     """
     try:
-        cur.execute(statement, {**parameters, **values})
+        return write(values)
     except NotNullViolation as exc:
         if values.get(exc.diag.column_name or "", "") is not None:
             raise
-        # An older table may want a name: an absent one is "" for a client in any case.
-        store(cur, statement, {name: value or "" for name, value in values.items()}, parameters)
+        # An older table may have a NOT NULL name. An absent name is "" for clients in any case.
+        return store(cur, {column: value or "" for column, value in values.items()}, write)
     except UniqueViolation as exc:
         raise _taken(cur, exc, values) from exc
     except CheckViolation as exc:
@@ -45,31 +51,30 @@ def store(
         raise _refused(_without_characters(values), exc) from exc
 
 
-def _refused(fields: dict[str, str], exc: Error, **column: str) -> Exception:
-    """Return an error for the client if a field of theirs is the cause, else one for the operator."""
-    return (
-        ApiError("validation_failed", fields=fields) if fields else StatementRefused(described(exc, **column))
-    )
+def _refused(fields: dict[str, str], exc: DataError | IntegrityError, **column: str) -> Exception:
+    """Return an error for the client if one of its fields is the cause, else an error for the operator."""
+    if fields:
+        return ApiError("validation_failed", fields=fields)
+    return StatementRefused(described(exc, **column))
 
 
-def _taken(cur: cursor, exc: UniqueViolation, values: Mapping[str, str | None]) -> Exception:
+def _taken(cur: Cursor, exc: UniqueViolation, values: Values) -> Exception:
     columns = _columns_of(cur, exc) & values.keys()
     if "email" in columns:
         return ApiError("email_taken")
     if "username" in columns:
         return ApiError("username_taken")
-    return StatementRefused(
-        described(exc)
-    )  # a sequence that is behind its table, or somebody else's constraint
+    # A sequence that is behind its table, or a constraint that the operator added.
+    return StatementRefused(described(exc))
 
 
-def _unchecked(cur: cursor, exc: CheckViolation, values: Mapping[str, str | None]) -> dict[str, str]:
+def _unchecked(cur: Cursor, exc: CheckViolation, values: Values) -> dict[str, str]:
     refused = _columns_of(cur, exc) & values.keys()
     return {name: f"{label(name)} is not one that this service accepts." for name in sorted(refused)}
 
 
-def _columns_of(cur: cursor, exc: IntegrityError) -> set[str]:
-    """Return the columns that a violated constraint or index of users is about: PostgreSQL names none."""
+def _columns_of(cur: Cursor, exc: IntegrityError) -> set[str]:
+    """Return the columns of a violated constraint or index of users. PostgreSQL's error does not name them."""
     cur.execute(
         """
         SELECT attname
@@ -90,8 +95,8 @@ def _columns_of(cur: cursor, exc: IntegrityError) -> set[str]:
     return {name for (name,) in cur.fetchall()}
 
 
-def _too_long(cur: cursor, values: Mapping[str, str | None]) -> dict[str, str]:
-    """Return a sentence for every value that its column has no room for: PostgreSQL does not name columns."""
+def _too_long(cur: Cursor, values: Values) -> dict[str, str]:
+    """Return a sentence for every value that is too long. PostgreSQL's error does not name the column."""
     cur.execute(
         """
         SELECT name, modifier - 4
@@ -102,7 +107,7 @@ def _too_long(cur: cursor, values: Mapping[str, str | None]) -> dict[str, str]:
                 attname,
                 CASE typtype WHEN 'd' THEN typbasetype ELSE atttypid END,
                 CASE typtype WHEN 'd' THEN typtypmod ELSE atttypmod END
-        ) AS found (name, type, modifier)
+        ) AS sized (name, type, modifier)
         WHERE attrelid = 'users'::regclass
           AND type IN ('varchar'::regtype, 'bpchar'::regtype)
           AND modifier >= 0
@@ -115,7 +120,7 @@ def _too_long(cur: cursor, values: Mapping[str, str | None]) -> dict[str, str]:
     }
 
 
-def _without_characters(values: Mapping[str, str | None]) -> dict[str, str]:
+def _without_characters(values: Values) -> dict[str, str]:
     sentence = "Names hold a character that this service cannot store."
     names = ("first_name", "last_name")
     return {name: sentence for name in names if not (values.get(name) or "").isascii()}

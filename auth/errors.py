@@ -1,17 +1,6 @@
-"""Every failure that a client can see: the registry of codes, and the one error body."""
+"""Every failure that a client can see: the registry of codes, and ApiError, which names one of them."""
 
-import logging
 from dataclasses import dataclass
-
-from flask import Flask, Response, json
-from werkzeug.exceptions import HTTPException
-
-from config import RETRY_AFTER_SECONDS
-from db import SchemaError
-from runtime.faults import DatabaseUnavailable, StatementRefused
-from runtime.pool import PoolExhausted
-
-log = logging.getLogger("auth")
 
 
 @dataclass(frozen=True)
@@ -45,22 +34,13 @@ REGISTRY = {
     "database_unavailable": Failure(503, "The service is unavailable, please try again in a moment."),
 }
 
-_CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 500: "internal_error"}
-_CHALLENGE = {
-    "token_expired": 'Bearer error="invalid_token"',
-    "token_invalid": 'Bearer error="invalid_token"',
-    "refresh_invalid": 'Bearer error="invalid_token"',
-    "refresh_reused": 'Bearer error="invalid_token"',
-}
-_MALFORMED = (400, 413, 415)
-
 
 class ApiError(Exception):
-    """A request that is refused.
+    """A refusal of a request.
 
-    code: a key of REGISTRY. sentence: one that says more than the registry's. fields: a sentence for
-    every bad field, which together also make the sentence of a `validation_failed`. log_message: what the
-    operator reads, with ids but no secrets.
+    code: a key of REGISTRY. sentence: replaces the registry's sentence if it is given. fields: a sentence
+    for each bad field; together they become the sentence of a `validation_failed`. log_message: for the
+    operator, with ids and without secrets.
     """
 
     def __init__(
@@ -78,69 +58,6 @@ class ApiError(Exception):
         self.log_message = log_message
 
     def body(self) -> dict[str, object]:
-        """Return the error body: {"error", "code"}, and "fields" where there are some."""
-        told: dict[str, object] = {"error": self.sentence, "code": self.code}
-        return told | {"fields": self.fields} if self.fields else told
-
-
-def init_app(app: Flask) -> None:
-    """Turn every failure of `app` into the error body."""
-    app.register_error_handler(ApiError, _refuse)
-    app.register_error_handler(PoolExhausted, _refuse_when_busy)
-    app.register_error_handler(DatabaseUnavailable, _refuse_without_database)
-    app.register_error_handler(SchemaError, _refuse_without_schema)
-    app.register_error_handler(StatementRefused, _refuse_statement)
-    app.register_error_handler(HTTPException, _refuse_http)
-
-
-def _refuse(exc: ApiError) -> Response:
-    status = REGISTRY[exc.code].status
-    if status in _MALFORMED:
-        log.warning("malformed_request code=%s fields=%s", exc.code, ",".join(exc.fields or ()))
-    elif status == 401:
-        log.warning("%s", exc.log_message or f"authentication_failed code={exc.code}")
-    elif exc.log_message:
-        log.warning("%s", exc.log_message)
-    return _respond(exc)
-
-
-def _refuse_when_busy(exc: PoolExhausted) -> Response:
-    log.error("pool_exhausted: %s; raise DB_POOL_SIZE or find the slow statements", exc)
-    return _respond(ApiError("busy"))
-
-
-def _refuse_without_database(exc: DatabaseUnavailable) -> Response:
-    log.error("database_unavailable: %s; check that PostgreSQL runs and what DB_URL names", exc)
-    return _respond(ApiError("database_unavailable"))
-
-
-def _refuse_without_schema(exc: SchemaError) -> Response:
-    log.error("schema_not_applied: %s", exc)
-    return _respond(ApiError("database_unavailable"))
-
-
-def _refuse_statement(exc: StatementRefused) -> Response:
-    log.error("database_refused %s", exc)
-    return _respond(ApiError("internal_error"))
-
-
-def _refuse_http(exc: HTTPException) -> Response:
-    """Answer what Flask itself refuses (and, as a 500, what nobody caught) with its headers but our body."""
-    code = _CODE_OF_STATUS.get(exc.code or 500, "bad_request")
-    if REGISTRY[code].status in _MALFORMED:
-        log.warning("malformed_request code=%s", code)
-    response = _respond(ApiError(code))
-    for name, value in exc.get_headers():
-        if name == "Allow":
-            response.headers[name] = value
-    return response
-
-
-def _respond(exc: ApiError) -> Response:
-    status = REGISTRY[exc.code].status
-    response = Response(f"{json.dumps(exc.body())}\n", status, mimetype="application/json")
-    if status == 401:
-        response.headers["WWW-Authenticate"] = _CHALLENGE.get(exc.code, "Bearer")
-    if status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
+        """Return the error body: {"error", "code"}, with "fields" for a `validation_failed`."""
+        body: dict[str, object] = {"error": self.sentence, "code": self.code}
+        return body | {"fields": self.fields} if self.fields else body

@@ -1,16 +1,12 @@
-"""The fields of a JSON body: read one by one, each against its rule, with a sentence for everything wrong."""
+"""The fields of a JSON body: BodyReader reads each against its rule and gathers a sentence for every bad one."""
 
 import re
-import unicodedata
 from itertools import chain
 from typing import Any
 
 from auth.errors import ApiError
+from auth.passwords import MAX_PASSWORD_CHARACTERS, MAX_TYPED_CHARACTERS, normalise
 
-MAX_PASSWORD_CHARACTERS = 256  # in Unicode form NFC
-# No character is composed of more than four: a longer text is too long in NFC as well. Normalising takes
-# time that grows with the square of a run of accents, so this limit comes first.
-MAX_TYPED_CHARACTERS = 4 * MAX_PASSWORD_CHARACTERS
 MAX_NESTING = 32
 
 _NAMES = frozenset({"username", "email", "password", "first_name", "firstName", "last_name", "lastName"})
@@ -23,39 +19,37 @@ _EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL refuses NUL, UTF-8 has no lone surrogates
 
 
-def normalise(password: str) -> str:
-    """Return the NFC form: two keyboards may compose one password differently (NIST SP 800-63B-4).
-
-    password: at most MAX_TYPED_CHARACTERS long.
-    """
-    return unicodedata.normalize("NFC", password)
-
-
 class BodyReader:
-    """Reads fields out of a body and gathers what is wrong with them, one sentence a field."""
+    """Reads the fields of a body. Gathers one sentence for each bad field."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         self._body = body
         names = [name for name in body if name in _NAMES and not _are_storable([body[name]])]
         if not _are_storable([body[name] for name in body if name not in _NAMES]):
-            names.append("body")  # a name that the client made up is not to be echoed or logged
-        self._problems = dict.fromkeys(names, _NOT_TEXT)
+            names.append("body")  # never echo or log a name that the client made up
+        self._errors = dict.fromkeys(names, _NOT_TEXT)
 
     def add_error(self, name: str, sentence: str) -> None:
-        self._problems.setdefault(name, sentence)
+        """Add a sentence for a field, unless it has one."""
+        self._errors.setdefault(name, sentence)
 
     def raise_for_errors(self) -> None:
-        if self._problems:
-            raise ApiError("validation_failed", fields=self._problems)
+        """Raise ApiError `validation_failed` if a field is bad."""
+        if self._errors:
+            raise ApiError("validation_failed", fields=self._errors)
+
+    def has(self, name: str) -> bool:
+        """Return whether the body has the field."""
+        return name in self._body
 
     def differs(self, name: str, stored: object) -> bool:
-        """Return whether the field was sent, with another value than the stored one."""
+        """Return whether the body has the field, with another value than the stored one."""
         return name in self._body and self._body[name] != stored
 
     def text(self, name: str) -> str:
-        """Return the field as it was sent, "" when it is absent, null or bad."""
+        """Return the field as it was sent. Returns "" if it is absent, null or bad."""
         value = self._body.get(name)
-        if name in self._problems or value is None:
+        if name in self._errors or value is None:
             return ""
         if not isinstance(value, str):
             self.add_error(name, f"{label(name)} must be a string.")
@@ -95,7 +89,7 @@ class BodyReader:
         return value
 
     def name(self, name: str, camel_case: str) -> str | None:
-        """Return an optional personal name; of the two spellings the snake_case one counts."""
+        """Return an optional personal name. If both spellings were sent, the snake_case one counts."""
         spelling = name if name in self._body else camel_case
         value = self.text(spelling).strip()
         if len(value) > 100:
@@ -103,18 +97,27 @@ class BodyReader:
         return value or None
 
 
+def required_text(body: dict[str, Any], name: str) -> str:
+    """Return the one field that a body must have. Raises ApiError `validation_failed`."""
+    reader = BodyReader(body)
+    value = reader.required_text(name)
+    reader.raise_for_errors()
+    return value
+
+
 def label(name: str) -> str:
-    """Return what a sentence calls a field: "First name" for first_name and firstName."""
+    """Return the name of a field in a sentence: "First name" for first_name and firstName."""
     words = re.sub(r"([A-Z])", r" \1", name).replace("_", " ")
     return words.capitalize()
 
 
 def _are_storable(values: list[Any]) -> bool:
-    """Return whether every string in `values` can be stored and none is nested too deeply.
+    """Return whether PostgreSQL can store every string in `values`, and none is nested too deeply.
 
-    Level by level: a body has room for 30,000 values, and a call for each of them would take too long.
+    Level by level: a body has room for 30,000 values, and one call for each of them would take too long. A loop
+    and no recursion: the client decides on the nesting.
     """
-    for _ in range(MAX_NESTING + 1):  # no recursion: the nesting is the client's
+    for _ in range(MAX_NESTING + 1):
         if UNSTORABLE.search("".join([value for value in values if type(value) is str])):
             return False
         lists = [value for value in values if type(value) is list]

@@ -1,97 +1,105 @@
-"""Passwords: bcrypt hashes, equal work for every refusal, and a bounded number of runs at once."""
+"""Passwords: their normal form, bcrypt hashes, equal work for every refusal, and a bounded number of runs."""
 
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-
-from flask_bcrypt import Bcrypt
+from typing import TYPE_CHECKING
 
 from auth import stored_hashes
-from auth.errors import ApiError
-from auth.fields import MAX_TYPED_CHARACTERS
+from auth.stored_hashes import MAX_PASSWORD_CHARACTERS as MAX_PASSWORD_CHARACTERS
+from auth.stored_hashes import MAX_TYPED_CHARACTERS as MAX_TYPED_CHARACTERS
 from auth.stored_hashes import Form, StoredHash
+from auth.stored_hashes import normalise as normalise
 from runtime.bulkhead import Bulkhead, Full, SharedPlaces
+
+if TYPE_CHECKING:
+    from flask_bcrypt import Bcrypt
 
 WAIT_SECONDS = 10.0
 
 log = logging.getLogger("auth")
 
 
+class Busy(Exception):
+    """Every hash slot stayed in use for as long as a request may wait, or too many requests wait for one."""
+
+
 class PasswordHasher:
     """Hashes and verifies passwords.
 
-    At most `running` bcrypt runs go on at once, `waiting` more callers wait for up to WAIT_SECONDS;
-    anybody else gets ApiError `busy`. bcrypt takes a quarter of a second of CPU: a queue without an end
-    would take every thread from the requests that need none. shared: the slots of all workers together.
+    At most `slots` bcrypt runs go on at once, and `queue` more callers wait for up to WAIT_SECONDS. Every
+    further caller gets Busy. bcrypt takes a quarter of a second of CPU: a queue without an end would take
+    every thread from the requests that need no hash. shared: the slots of all workers together.
     """
 
     def __init__(
         self,
-        bcrypt: Bcrypt,
+        bcrypt: "Bcrypt",
         *,
         rounds: int,
-        running: int,
-        waiting: int,
+        slots: int,
+        queue: int,
         shared: SharedPlaces | None = None,
     ) -> None:
         self._bcrypt = bcrypt
         self._rounds = rounds
-        self._slots = Bulkhead(running=running, waiting=waiting)
+        self._slots = Bulkhead(running=slots, waiting=queue)
         self._shared = shared
 
     def hash(self, password: str) -> str:
-        """Return the hash to store. Raises ApiError `busy`."""
+        """Return the hash to store. Raises Busy."""
         with self._slot():
             return self._generate(stored_hashes.bcrypt_input(password))
 
     def verify(self, password: str, stored: str | None) -> bool:
-        """Return whether `stored` is a hash of `password`; None stands for the hash of nobody.
+        """Return whether `stored` is a hash of `password`. None stands for a user who does not exist.
 
-        Whatever the reason for a False, it took the work of one run at the current cost for each form of
-        the password, so its time does not tell who has an account; a hash of more rounds than configured
-        takes its own, longer time. Raises ApiError `busy`.
+        Each False costs one bcrypt run at the configured rounds for each form of the password, whatever its
+        reason, so that response time does not reveal which accounts exist. A stored hash of more rounds than
+        configured takes its own, longer time. Raises Busy.
         """
-        if len(password) > MAX_TYPED_CHARACTERS:  # nobody's; its forms would take too long to make
+        if len(password) > MAX_TYPED_CHARACTERS:  # nobody has it, and normalising it would take too long
             password, stored = "", None
         forms = stored_hashes.forms(password)
-        hashed = None if stored is None else stored_hashes.read(stored)
-        if stored is not None and hashed is None:
+        stored_hash = None if stored is None else stored_hashes.read(stored)
+        if stored is not None and stored_hash is None:
             log.error("stored_hash_damaged: a user cannot log in until the password is set anew")
         with self._slot():
-            if hashed and self._matching(hashed, forms):
+            if stored_hash and self._matching_form(stored_hash, forms):
                 return True
             for form in forms:
-                self._equalise_time(hashed.rounds if hashed else None, form.secret)
+                self._equalise_time(stored_hash.rounds if stored_hash else None, form.secret)
         return False
 
     def rehash(self, password: str, stored: str) -> str | None:
-        """Return a hash at the current cost, in today's form, to replace one that `password` has proven.
+        """Return a new hash at the configured rounds, in today's form, for a password that was just proved.
 
-        None when `stored` is as good, or when no slot is free just now: the next login will do. The new
-        hash has been verified.
+        Returns None if `stored` is as strong, or if every hash slot is in use: the next login tries again.
+        The new hash has been verified.
         """
-        hashed = stored_hashes.read(stored)
-        if not hashed or hashed.rounds > self._rounds:
+        stored_hash = stored_hashes.read(stored)
+        if not stored_hash or stored_hash.rounds > self._rounds:
             return None
         forms = stored_hashes.forms(password)
-        if hashed.rounds == self._rounds and hashed.is_of_today(stored):
+        if stored_hash.rounds == self._rounds and stored_hash.is_of_today(stored):
             forms = [form for form in forms if form.successor != form.secret]
         if not forms:
             return None
         try:
             with self._slot(wait_seconds=0.0):
-                form = self._matching(hashed, forms)
-                return self._verified_hash(form.successor_of(hashed)) if form else None
-        except ApiError:
+                form = self._matching_form(stored_hash, forms)
+                return self._verified_hash(form.successor_of(stored_hash)) if form else None
+        except Busy:
             return None
 
     def _generate(self, secret: bytes) -> str:
-        hashed: bytes = self._bcrypt.generate_password_hash(secret)
-        return hashed.decode("ascii")
+        bcrypt_hash: bytes = self._bcrypt.generate_password_hash(secret)
+        return bcrypt_hash.decode("ascii")
 
     @contextmanager
     def _slot(self, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+        """Hold a slot of this process and one of all processes. Raises Busy."""
         until = time.monotonic() + wait_seconds
         with ExitStack() as stack:
             try:
@@ -100,26 +108,33 @@ class PasswordHasher:
                 if self._shared:
                     stack.callback(self._shared.leave, self._shared.enter(until=until))
             except Full:
-                raise ApiError("busy", log_message="hash_slots_busy: too many logins at once") from None
+                raise Busy from None
             yield
 
-    def _matching(self, hashed: StoredHash, forms: list[Form]) -> Form | None:
-        """Return the form that `hashed` is a hash of."""
-        return next((form for form in forms if self._matches(hashed.bcrypt, form.secret_for(hashed))), None)
+    def _matching_form(self, stored_hash: StoredHash, forms: list[Form]) -> Form | None:
+        """Return the form that was hashed. Returns None if `stored_hash` is a hash of another password."""
+        for form in forms:
+            if self._matches(stored_hash.bcrypt, form.secret_for(stored_hash)):
+                return form
+        return None
 
     def _matches(self, bcrypt_hash: str, secret: bytes) -> bool:
         return bool(self._bcrypt.check_password_hash(bcrypt_hash, secret))
 
     def _verified_hash(self, secret: bytes) -> str | None:
-        hashed = self._generate(secret)
-        return hashed if self._matches(hashed, secret) else None
+        bcrypt_hash = self._generate(secret)
+        return bcrypt_hash if self._matches(bcrypt_hash, secret) else None
 
-    def _equalise_time(self, spent: int | None, secret: bytes) -> None:
-        """Spend what a failed run of `spent` rounds lacked: 2^r + 2^r + 2^(r+1) + ... + 2^(R-1) = 2^R."""
-        if spent is None:
+    def _equalise_time(self, rounds_done: int | None, secret: bytes) -> None:
+        """Do the work that a failed check left out, so that response time does not reveal which accounts exist.
+
+        A check at r rounds costs 2**r. After one at r < R (the configured rounds), further checks at r, r+1,
+        ..., R-1 bring the total to 2**R. rounds_done: None if no check ran (unknown user, damaged hash).
+        """
+        if rounds_done is None:
             self._matches(_dummy_hash(self._rounds), secret)
             return
-        for rounds in range(spent, self._rounds):
+        for rounds in range(rounds_done, self._rounds):
             self._matches(_dummy_hash(rounds), secret)
 
 

@@ -1,42 +1,44 @@
-"""Who calls, and the SQL by which every guarded statement finds out whether they still may.
+"""Who sent a request, and the SQL that checks the user and the session in the same statement.
 
-It is part of the statement that the route runs anyway, so a session that is over is noticed at once, on
-every worker, without a round trip of its own.
+The check needs no round trip of its own. A session that was revoked is refused at the next request, on every
+worker.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-# A condition on a row of users: it is the caller's, and the session is not over. A token without a session
-# was issued by an earlier version and stays valid until it expires. A session that began after the token was
-# issued is another one: a database that was emptied or restored gives the same numbers again.
-IS_PRINCIPAL = """
-    users.id = %(user_id)s
-    AND (%(session_id)s::BIGINT IS NULL OR EXISTS (
-        SELECT FROM auth_sessions
-        WHERE auth_sessions.id = %(session_id)s
-          AND auth_sessions.user_id = %(user_id)s
-          AND auth_sessions.valid_until > %(now)s
-          AND auth_sessions.created_at <= %(issued_by)s
-    ))
-"""
+from auth.errors import ApiError
+from db import Cursor
 
-# A table `caller` with the user's id, empty when the user is gone or the session is over.
-PRINCIPAL = f"""
-    caller AS (
-        SELECT users.id
+# The row of the user, or no row if the user is gone or the session is over. PostgreSQL plans a statement that
+# reads this expression once as if the condition stood in it: `users.*` costs 10 microseconds, a join with users
+# would cost 80.
+# A token without a session was issued by an earlier version and stays valid until it expires. A session that
+# began after the token was issued is another session: a database that was emptied or restored gives the same
+# ids again.
+_PRINCIPAL = """
+    WITH principal AS (
+        SELECT users.*
         FROM users
-        WHERE {IS_PRINCIPAL}
+        WHERE users.id = %(user_id)s
+          AND (%(session_id)s::BIGINT IS NULL OR EXISTS (
+              SELECT FROM auth_sessions
+              WHERE auth_sessions.id = %(session_id)s
+                AND auth_sessions.user_id = %(user_id)s
+                AND auth_sessions.valid_until > %(now)s
+                AND auth_sessions.created_at <= %(issued_by)s
+          ))
     )
 """
 
 
 @dataclass(frozen=True)
 class Principal:
-    """The user and session that a valid access token names.
+    """The user and the session that a valid access token names.
 
-    now: the time of the request. issued_by: when the token was issued at the latest. Both are aware.
+    session_id: None for a token of a version that had no sessions. now: the time of the request.
+    issued_by: the latest moment at which the token can have been issued. Both times are aware.
     """
 
     user_id: int
@@ -44,6 +46,16 @@ class Principal:
     now: datetime
     issued_by: datetime
 
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameters of IS_PRINCIPAL and PRINCIPAL."""
-        return dict(vars(self))
+    def execute(self, cur: Cursor, statement: str, **parameters: Any) -> None:
+        """Execute a statement that reads from `principal`, a common table expression.
+
+        `principal` is the user's row, or no row if the user is gone or the session is over. The fields of this
+        class are parameters of the statement, too. A statement with further common table expressions begins
+        with a comma.
+        """
+        cur.execute(_PRINCIPAL + statement, vars(self) | parameters)
+
+    def session_over(self) -> ApiError:
+        """Return the refusal of a principal whose user is gone or whose session is over."""
+        cause = f"session_over user_id={self.user_id} session_id={self.session_id}"
+        return ApiError("token_invalid", log_message=cause)

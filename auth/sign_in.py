@@ -1,31 +1,120 @@
-"""A password that was proven, and what is stored on the strength of it."""
+"""The one door behind every proof of identity: who proved one gets a session and its tokens here.
+
+A proof holds for as long as the password hash that was verified is the user's. `act_on_proof` makes the proof
+once more if the hash was replaced in between, for example by a login that strengthens it.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 
+from auth import refresh_states, sessions, users
 from auth.errors import ApiError
-from auth.users import Credential
+from auth.principal import Principal
+from auth.services import Auth
+from auth.sessions import NewSession, SessionGrant
+from auth.tokens import pair, refresh
+from auth.tokens.pair import TokenPair
+from auth.tokens.refresh import RefreshToken
+from auth.users import Credential, User
+from config import Settings
+from db import Cursor
+
+MAX_SESSIONS = 100  # of one user; who signs in by a script gets no more
+MAX_USER_AGENT_CHARACTERS = 200
 
 T = TypeVar("T")
 
 
-def store_proven(
-    credential: Credential,
-    store: Callable[[Credential], T | None],
-    *,
-    prove_again: Callable[[], Credential],
-    refusal: str,
-) -> tuple[Credential, T]:
-    """Store what a proven password allows; return the credential that it was stored for, and the result.
+@dataclass(frozen=True)
+class Client:
+    """Where a request comes from. ip: "" if it is unknown."""
 
-    store: returns None when the hash has been replaced since it was verified, perhaps by a login that made
-    it stronger. Then prove_again looks once more: it returns the credential of now, or raises ApiError.
-    Raises ApiError `refusal` when that hash has been replaced as well.
+    ip: str
+    user_agent: str
+
+
+def open_session(
+    cur: Cursor, user: User, *, client: Client, settings: Settings, now: datetime
+) -> TokenPair:
+    """Open a session for a user who proved an identity, and return its tokens. now: aware.
+
+    The caller's transaction inserted the user's row, or holds a lock on it. The user keeps the newest
+    MAX_SESSIONS sessions.
     """
-    stored = store(credential)
-    if stored is None:
-        credential = prove_again()
-        stored = store(credential)
-    if stored is None:
-        raise ApiError(refusal, log_message=f"password_changed user_id={credential.user.id}")
-    return credential, stored
+    refresh_token = refresh.new()
+    session = _new_session(refresh_token, client=client, settings=settings, now=now)
+    session_id = sessions.create(cur, user.id, session)
+    sessions.revoke_oldest(cur, user.id, keep=MAX_SESSIONS)
+    grant = SessionGrant(session_id, user.id, user.email, session.idle_expires_at)
+    return pair.issue(refresh_token, grant, settings=settings, now=now)
+
+
+def renew_session(
+    cur: Cursor, session_id: int, user: User, *, client: Client, settings: Settings, now: datetime
+) -> TokenPair | None:
+    """Give a session of a user new tokens; the refresh tokens before are void.
+
+    Returns None if the session is gone.
+    """
+    refresh_token = refresh.new()
+    session = _new_session(refresh_token, client=client, settings=settings, now=now)
+    idle_expires_at = refresh_states.renew(cur, session_id, session)
+    if idle_expires_at is None:
+        return None
+    grant = SessionGrant(session_id, user.id, user.email, idle_expires_at)
+    return pair.issue(refresh_token, grant, settings=settings, now=now)
+
+
+def reauthenticate(
+    auth: Auth, principal: Principal, password: str, act: Callable[[Credential], T | None]
+) -> T:
+    """Return the result of `act`, once `password` is proved to be that of the principal's user.
+
+    act: as for `act_on_proof`. Raises ApiError `token_invalid` if the principal's session is over, and
+    `wrong_password`: 403, because a frontend that refreshes its token on every 401 would do so for ever.
+    """
+
+    def prove() -> Credential:
+        credential = auth.database.read(users.find_credential, principal)
+        if credential is None:
+            raise principal.session_over()
+        if not auth.passwords.verify(password, credential.password_hash):
+            raise ApiError("wrong_password", log_message=f"wrong_password user_id={credential.user.id}")
+        return credential
+
+    _, result = act_on_proof(prove, act, refusal="wrong_password")
+    return result
+
+
+def act_on_proof(
+    prove: Callable[[], Credential], act: Callable[[Credential], T | None], *, refusal: str
+) -> tuple[Credential, T]:
+    """Prove an identity, act on the proof, and return the proved credential with the result.
+
+    act: returns None if the password hash was replaced after it was verified (TOCTOU). Then the proof is made
+    a second time, with the hash of now. Raises ApiError `refusal` if that hash was replaced as well.
+    """
+    for _ in range(2):
+        credential = prove()
+        result = act(credential)
+        if result is not None:
+            return credential, result
+    raise ApiError(refusal, log_message=f"password_changed user_id={credential.user.id}")
+
+
+def _new_session(
+    refresh_token: RefreshToken, *, client: Client, settings: Settings, now: datetime
+) -> NewSession:
+    expires_at = now + timedelta(seconds=settings.session_max_seconds)
+    return NewSession(
+        selector_hash=refresh_token.selector_hash(),
+        token_hash=refresh_token.hash(),
+        now=now,
+        idle_expires_at=min(pair.idle_expiry(settings, now), expires_at),
+        expires_at=expires_at,
+        ip=client.ip,
+        # The encoding of the database may lack characters beyond ASCII.
+        user_agent=client.user_agent.encode("ascii", "replace").decode("ascii")[:MAX_USER_AGENT_CHARACTERS],
+    )

@@ -1,14 +1,12 @@
-"""The users table: its rows as frozen dataclasses, and every statement on it."""
+"""The SQL on the table users; its rows are frozen dataclasses."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg2 import DataError, IntegrityError
-from psycopg2.extensions import cursor
-
-from auth.constraint_errors import store
+from auth import constraint_errors
 from auth.errors import ApiError
-from auth.principal import IS_PRINCIPAL, PRINCIPAL, Principal
+from auth.principal import Principal
+from db import Cursor, DataError, IntegrityError
 
 _COLUMNS = "id, username, email, first_name, last_name, created_at"
 
@@ -33,39 +31,41 @@ class Credential:
     password_hash: str = field(repr=False)
 
 
-def find_principal(cur: cursor, caller: Principal) -> User | None:
-    """Return the user who calls, None when they are gone or their session is over."""
+def create(cur: Cursor, columns: dict[str, str | None], *, password_hash: str) -> User:
+    """Insert a user. The unique indexes decide who was first: raises UniqueViolation.
+
+    columns: username, email, first_name and last_name.
+    """
     cur.execute(
-        # A join with PRINCIPAL takes 100 microseconds more, mostly to plan, and most requests run this.
         f"""
-        SELECT {_COLUMNS}
-        FROM users
-        WHERE {IS_PRINCIPAL}
+        INSERT INTO users (username, email, password, first_name, last_name)
+        VALUES (%(username)s, %(email)s, %(password_hash)s, %(first_name)s, %(last_name)s)
+        RETURNING {_COLUMNS}
         """,
-        caller.parameters(),
+        {**columns, "password_hash": password_hash},
     )
+    return User(*cur.fetchone() or ())
+
+
+def find(cur: Cursor, principal: Principal) -> User | None:
+    """Return the principal's user. Returns None if the user is gone or the session is over."""
+    principal.execute(cur, f"SELECT {_COLUMNS} FROM principal")
     row = cur.fetchone()
     return User(*row) if row else None
 
 
-def find_credential(cur: cursor, caller: Principal) -> Credential | None:
-    """Return the user who calls with the hash of their password, as find_principal does."""
-    cur.execute(
-        f"""
-        SELECT password, {_COLUMNS}
-        FROM users
-        WHERE {IS_PRINCIPAL}
-        """,
-        caller.parameters(),
-    )
+def find_credential(cur: Cursor, principal: Principal) -> Credential | None:
+    """Return the principal's user and password hash. Returns None if the user is gone or the session is over."""
+    principal.execute(cur, f"SELECT password, {_COLUMNS} FROM principal")
     return _credential(cur)
 
 
-def find_by_login(cur: cursor, login: str) -> Credential | None:
-    """Return the user whose email or username this is, without regard to case; None when there is none.
+def find_by_login(cur: Cursor, identifier: str) -> Credential | None:
+    """Return the user who has this email or username, without regard to case. Returns None if there is none.
 
-    login: as it was typed. An older version stored blanks at an end: who is spelled exactly so goes first.
-    It also let a username look like somebody else's email: the owner of the address goes first.
+    identifier: as it was typed. Earlier versions stored blanks around a name, so an exact match wins over a
+    match of the stripped text. They also let a username look like the email of another user: the owner of the
+    address wins.
     """
     statement = f"""
         SELECT password, {_COLUMNS}
@@ -78,72 +78,82 @@ def find_by_login(cur: cursor, login: str) -> Credential | None:
         LIMIT 1
     """
     try:
-        cur.execute(statement, {"typed": login, "stripped": login.strip()})
-    except DataError:  # a character that the database's encoding does not have
+        cur.execute(statement, {"typed": identifier, "stripped": identifier.strip()})
+    except DataError:  # the encoding of the database lacks a character of the identifier
         return None
     return _credential(cur)
 
 
-def update(
-    cur: cursor, caller: Principal, changes: dict[str, str | None], *, password_hash: str | None
-) -> User | None:
-    """Change some columns of the user who calls; None when they are gone or their session is over.
+def lock_credential(cur: Cursor, credential: Credential) -> bool:
+    """Lock the user's row FOR SHARE until the transaction ends, if the password hash is still the same.
 
-    changes: column to value; the columns are our own names. password_hash: what was verified, if it was;
-    None also when it has been replaced since. Raises as `storing.store` does.
+    Returns False if the user is gone or the hash was replaced. A change of the password revokes every session
+    that it sees. Without the lock, a login that runs at the same time could open a session that it misses.
     """
-    store(
-        cur,
-        f"""
-        WITH {PRINCIPAL}
-        UPDATE users
-        SET {", ".join(f"{column} = %({column})s" for column in changes)}
-        FROM caller
-        WHERE users.id = caller.id
-          AND (%(password_hash)s::TEXT IS NULL OR users.password = %(password_hash)s)
-        RETURNING {", ".join(f"users.{column}" for column in _COLUMNS.split(", "))}
-        """,
-        changes,
-        caller.parameters() | {"password_hash": password_hash},
+    cur.execute(
+        "SELECT FROM users WHERE id = %s AND password = %s FOR SHARE",
+        (credential.user.id, credential.password_hash),
     )
-    row = cur.fetchone()
-    return User(*row) if row else None
+    return cur.rowcount == 1
 
 
-def delete(cur: cursor, caller: Principal, *, password_hash: str) -> bool:
-    """Delete the user who calls and all that is theirs; the locks are in the order of auth.sessions.
+def update(
+    cur: Cursor, principal: Principal, changes: dict[str, str | None], *, password_hash: str | None
+) -> User | None:
+    """Change columns of the principal's user. Returns None if the user is gone or the session is over.
 
-    False when they or their session are gone, or the hash that was verified has been replaced since.
-    Raises ApiError `account_in_use` when a row of another service refers to the user.
+    changes: column to value; the columns are names of this service, never of a client. password_hash: the hash
+    that was verified, or None. Returns None, too, if that hash was replaced meanwhile. Raises as
+    `constraint_errors.store` does.
+    """
+
+    def execute(values: dict[str, str | None]) -> User | None:
+        principal.execute(
+            cur,
+            f"""
+            UPDATE users
+            SET {", ".join(f"{column} = %({column})s" for column in values)}
+            FROM principal
+            WHERE users.id = principal.id
+              AND (%(password_hash)s::TEXT IS NULL OR users.password = %(password_hash)s)
+            RETURNING {", ".join(f"users.{column}" for column in _COLUMNS.split(", "))}
+            """,
+            password_hash=password_hash,
+            **values,
+        )
+        row = cur.fetchone()
+        return User(*row) if row else None
+
+    return constraint_errors.store(cur, changes, execute)
+
+
+def delete(cur: Cursor, principal: Principal, *, password_hash: str) -> bool:
+    """Delete the principal's user; the foreign keys delete the rest. The order of locks is that of auth.sessions.
+
+    Returns False if the user is gone, the session is over, or the verified hash was replaced. Raises ApiError
+    `account_in_use` if a row of another service refers to the user.
     """
     try:
-        cur.execute(
-            f"""
-            WITH {PRINCIPAL}
+        principal.execute(
+            cur,
+            """
             DELETE FROM users
-            USING caller
-            WHERE users.id = caller.id AND users.password = %(password_hash)s
+            USING principal
+            WHERE users.id = principal.id AND users.password = %(password_hash)s
             """,
-            caller.parameters() | {"password_hash": password_hash},
+            password_hash=password_hash,
         )
-    except IntegrityError as exc:  # also of a column that ON DELETE SET NULL cannot make null
+    except IntegrityError as exc:  # NotNullViolation, too: ON DELETE SET NULL on a column that is NOT NULL
         raise ApiError("account_in_use") from exc
     return cur.rowcount == 1
 
 
-def replace_hash(cur: cursor, user_id: int, *, old: str, new: str) -> bool:
-    """Store another hash, unless the old one has been replaced meanwhile; return whether it was stored."""
-    cur.execute(
-        """
-        UPDATE users
-        SET password = %s
-        WHERE id = %s AND password = %s
-        """,
-        (new, user_id, old),
-    )
+def replace_hash(cur: Cursor, user_id: int, *, old: str, new: str) -> bool:
+    """Store a new password hash. Returns False if the old one was replaced meanwhile (compare and swap)."""
+    cur.execute("UPDATE users SET password = %s WHERE id = %s AND password = %s", (new, user_id, old))
     return cur.rowcount == 1
 
 
-def _credential(cur: cursor) -> Credential | None:
+def _credential(cur: Cursor) -> Credential | None:
     row = cur.fetchone()
     return Credential(User(*row[1:]), row[0]) if row else None

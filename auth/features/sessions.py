@@ -1,147 +1,85 @@
-"""Refreshing, listing and ending sessions."""
+"""Refreshing, listing and revoking sessions."""
 
-import logging
-import secrets
-from datetime import datetime, timezone
-from itertools import count
 from typing import Any
 
-from flask import Response, after_this_request, g
+from flask import g
 
-from auth import Services, bp, responses, services, sessions, validation
+from auth import refresh_states, responses, sessions
+from auth.blueprint import bp
+from auth.bodies import json_body, optional_json_body
 from auth.errors import ApiError
-from auth.guard import (
-    authenticate,
-    json_body,
-    login_required,
-    optional_json_body,
-    principal_gone,
-    require_found,
-)
-from auth.sessions import SessionGrant
-from auth.tokens import pair as token_pairs
-from auth.tokens import refresh as refresh_tokens
-from auth.tokens.refresh import SALT_BYTES, RefreshToken
-from runtime.faults import DatabaseUnavailable
-
-PURGE_EVERY = 50  # sessions opened by this process
-PURGE_AT_MOST = 500  # more than are opened in between, so that the table does not grow
-
-log = logging.getLogger("auth")
-_opened = count(1)
+from auth.fields import required_text
+from auth.guard import Unauthenticated, identify, login_required, require_found
+from auth.services import current_auth
+from auth.tokens import refresh, rotation
+from auth.tokens.refresh import RefreshToken
+from runtime import clock
 
 
 @bp.post("/refresh")
-def refresh() -> dict[str, Any]:
+def refresh_session() -> dict[str, Any]:
+    """Exchange a refresh token for new tokens, for its holder. Answers 200 with the tokens."""
+    auth = current_auth()
     token = _refresh_token(json_body())
-    now = datetime.now(timezone.utc)
-    settings = services().settings
-    salt = secrets.token_bytes(SALT_BYTES)
-    successor = token.successor(salt=salt, key=settings.secret_key)
-    holder = services().database.write(
-        sessions.rotate,
-        handle_hash=token.selector_hash(),
-        old_hash=token.hash(),
-        new_hash=successor.hash(),
-        salt=salt,
-        now=now,
-        valid_until=token_pairs.next_end(settings, now),
-    )
-    live, successor = (holder.session, successor) if holder else _replaced(token, now)
-    return responses.token_pair(token_pairs.issue(successor, live, settings=settings, now=now))
+    tokens = rotation.rotate(token, database=auth.database, settings=auth.settings, now=clock.now())
+    return responses.token_pair(tokens)
 
 
 @bp.post("/logout")
 def logout() -> tuple[str, int]:
+    """Revoke the session of the access token, or of a refresh token in the body. Answers 204, also again."""
     try:
-        caller = authenticate()
-    except ApiError:
-        body = optional_json_body()
-        if "refresh_token" not in body:
-            raise
-        _end_by_refresh_token(body)
+        principal = identify()
+    except Unauthenticated as exc:
+        if not _revoke_by_body():
+            raise exc.refusal() from None
         return "", 204
-    if caller.session_id is not None:
-        services().database.write(sessions.revoke, caller.session_id, user_id=caller.user_id)
-    elif "refresh_token" in (body := optional_json_body()):
-        _end_by_refresh_token(body)
+    if principal.session_id is None:
+        _revoke_by_body()
+    else:
+        current_auth().database.write(sessions.revoke, principal.session_id, user_id=principal.user_id)
     return "", 204
 
 
 @bp.get("/sessions")
 @login_required
 def list_sessions() -> dict[str, Any]:
-    found = require_found(services().database.read(sessions.list_for, g.principal))
-    return {"sessions": [responses.session(row, current=row.id == g.principal.session_id) for row in found]}
+    """Answer the user's live sessions, the newest first, for the user."""
+    rows = require_found(current_auth().database.read(sessions.find_all, g.principal))
+    return {"sessions": [responses.session(row, current=row.id == g.principal.session_id) for row in rows]}
 
 
 @bp.delete("/sessions/<int:session_id>")
 @login_required
-def end_session(session_id: int) -> tuple[str, int]:
-    if not require_found(services().database.write(sessions.revoke_of_principal, g.principal, session_id)):
+def revoke_session(session_id: int) -> tuple[str, int]:
+    """Revoke one of the user's sessions, for the user. Answers 204, or 404 if there is no such live session."""
+    if not require_found(current_auth().database.write(sessions.revoke_own, g.principal, session_id)):
         raise ApiError("not_found")
     return "", 204
 
 
 @bp.delete("/sessions")
 @login_required
-def end_other_sessions() -> tuple[str, int]:
-    if not services().database.write(sessions.revoke_others, g.principal):
-        raise principal_gone()
+def revoke_other_sessions() -> tuple[str, int]:
+    """Revoke every session of the user but the current one, for the user. Answers 204."""
+    require_found(current_auth().database.write(sessions.revoke_others, g.principal) or None)
     return "", 204
 
 
-def purge_now_and_then() -> None:
-    """Remove sessions that are over, after the answer to every so many logins has gone out."""
-    if next(_opened) % PURGE_EVERY:
-        return
-    running = services()
+def _revoke_by_body() -> bool:
+    """Revoke the session of the refresh token in the body. Returns False if the body has none.
 
-    @after_this_request
-    def purge_later(response: Response) -> Response:
-        response.call_on_close(lambda: _purge(running))
-        return response
-
-
-def _purge(running: Services) -> None:
-    try:
-        removed = running.database.write(
-            sessions.purge, now=datetime.now(timezone.utc), at_most=PURGE_AT_MOST
-        )
-    except DatabaseUnavailable as exc:
-        log.warning("sessions_not_purged: %s", exc)
-    else:
-        log.info("sessions_purged count=%s", removed)
-
-
-def _end_by_refresh_token(body: dict[str, Any]) -> None:
-    """End the session of a refresh token; an unknown one is over as well (RFC 7009 section 2.2)."""
-    services().database.write(sessions.revoke_by_selector, _refresh_token(body).selector_hash())
+    The session of an unknown token is over as well (RFC 7009 section 2.2).
+    """
+    body = optional_json_body()
+    if "refresh_token" not in body:
+        return False
+    current_auth().database.write(refresh_states.revoke, _refresh_token(body).selector_hash())
+    return True
 
 
 def _refresh_token(body: dict[str, Any]) -> RefreshToken:
-    token = refresh_tokens.parse(validation.refresh_token(body))
+    token = refresh.parse(required_text(body, "refresh_token"))
     if token is None:
         raise ApiError("refresh_invalid")
     return token
-
-
-def _replaced(token: RefreshToken, now: datetime) -> tuple[SessionGrant, RefreshToken]:
-    """Return the session and the current token for one that is not current any more.
-
-    A second tab, or a client whose answer was lost, gets what the first got. Anything older is a token
-    that somebody kept: the session ends for whoever has it (RFC 9700 section 4.14.2).
-    """
-    settings = services().settings
-    holder = services().database.read(sessions.find_refresh_state, token.selector_hash(), now=now)
-    if holder is None:
-        raise ApiError("refresh_invalid")
-    in_time = holder.seconds_since_rotation <= settings.refresh_reuse_seconds
-    if holder.previous_hash == token.hash() and holder.salt and in_time:
-        successor = token.successor(salt=holder.salt, key=settings.secret_key)
-        if successor.hash() != holder.token_hash:  # it was made with another SECRET_KEY
-            raise ApiError("refresh_invalid")
-        return holder.session, successor
-    services().database.write(sessions.revoke, holder.session.id, user_id=holder.session.user_id)
-    cause = f"refresh_reused user_id={holder.session.user_id} session_id={holder.session.id}"
-    raise ApiError("refresh_reused", log_message=cause)

@@ -1,1 +1,1 @@
-"""Access and refresh tokens."""
+"""The access token, the refresh token, both as a pair, and the rotation of the refresh token."""

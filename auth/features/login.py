@@ -1,0 +1,97 @@
+"""POST /login: an email or a username and a password to a session."""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from auth import responses, sign_in, users
+from auth.blueprint import bp
+from auth.bodies import json_body
+from auth.errors import ApiError
+from auth.fields import BodyReader
+from auth.guard import current_client
+from auth.services import Auth, current_auth
+from auth.sign_in import Client
+from auth.tokens.pair import TokenPair
+from auth.users import Credential
+from config import Settings
+from db import Cursor, DatabaseUnavailable, transaction
+from runtime import clock
+
+log = logging.getLogger("auth")
+
+
+@dataclass(frozen=True)
+class Login:
+    """identifier: the email or username as it was typed, blanks included."""
+
+    identifier: str
+    password: str = field(repr=False)
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> "Login":
+        """Return the login in `body`. Raises ApiError `validation_failed`.
+
+        The rules of registration do not apply: an identifier that they refuse is a wrong credential.
+        """
+        reader = BodyReader(body)
+        email, username = reader.text("email"), reader.text("username")
+        identifier = email if email.strip() else username
+        if not identifier.strip():
+            reader.add_error("email", "Email or username is required.")
+        password = reader.required_text("password")
+        reader.raise_for_errors()
+        return cls(identifier, password)
+
+
+@bp.post("/login")
+def login() -> dict[str, Any]:
+    """Log a user in, for anybody. Answers 200 with the user and the tokens of a new session."""
+    auth = current_auth()
+    form = Login.read(json_body())
+    open_session = partial(
+        auth.database.write,
+        _open_session,
+        client=current_client(),
+        settings=auth.settings,
+    )
+    credential, tokens = sign_in.act_on_proof(
+        lambda: _prove(auth, form),
+        lambda proved: open_session(proved, now=clock.now()),
+        refusal="invalid_credentials",
+    )
+    _strengthen_hash(auth, credential, form.password)
+    return responses.login(credential.user, tokens)
+
+
+def _prove(auth: Auth, form: Login) -> Credential:
+    credential = auth.database.read(users.find_by_login, form.identifier)
+    stored = credential.password_hash if credential else None
+    if not auth.passwords.verify(form.password, stored) or not credential:
+        user_id = credential and credential.user.id
+        raise ApiError("invalid_credentials", log_message=f"login_failed user_id={user_id}")
+    return credential
+
+
+def _open_session(
+    cur: Cursor, credential: Credential, *, client: Client, settings: Settings, now: datetime
+) -> TokenPair | None:
+    """Return the tokens of a new session. Returns None if the password hash was replaced meanwhile."""
+    with transaction(cur):
+        if not users.lock_credential(cur, credential):
+            return None
+        return sign_in.open_session(cur, credential.user, client=client, settings=settings, now=now)
+
+
+def _strengthen_hash(auth: Auth, credential: Credential, password: str) -> None:
+    """Replace a hash that is weaker or of an older form. A failure is logged: the login has succeeded."""
+    new_hash = auth.passwords.rehash(password, credential.password_hash)
+    if new_hash is None:
+        return
+    user_id = credential.user.id
+    try:
+        auth.database.write(users.replace_hash, user_id, old=credential.password_hash, new=new_hash)
+    except DatabaseUnavailable as exc:
+        log.warning("hash_not_strengthened user_id=%s: %s", user_id, exc)

@@ -1,0 +1,100 @@
+"""PUT /me/password: a new password, which revokes every other session."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flask import g
+
+from auth import responses, sessions, sign_in, users
+from auth.blueprint import bp
+from auth.bodies import json_body
+from auth.errors import ApiError
+from auth.fields import BodyReader
+from auth.guard import current_client, login_required
+from auth.passwords import MAX_TYPED_CHARACTERS, normalise
+from auth.principal import Principal
+from auth.services import current_auth
+from auth.sign_in import Client
+from auth.tokens.pair import TokenPair
+from auth.users import Credential
+from config import Settings
+from db import Cursor, transaction
+from runtime import clock
+
+
+@dataclass(frozen=True)
+class PasswordChange:
+    """The current password, which proves who asks, and the new one."""
+
+    current_password: str = field(repr=False)
+    new_password: str = field(repr=False)
+
+    @classmethod
+    def read(cls, body: dict[str, Any], *, password_min_length: int) -> "PasswordChange":
+        """Return both passwords. Raises ApiError `validation_failed`, also if they are equal."""
+        reader = BodyReader(body)
+        current = reader.required_text("current_password")
+        new = reader.new_password("new_password", password_min_length)
+        reader.raise_for_errors()
+        if len(current) <= MAX_TYPED_CHARACTERS and normalise(new) == normalise(current):
+            sentence = "New password must differ from the current one."
+            raise ApiError("validation_failed", fields={"new_password": sentence})
+        return cls(current, new)
+
+
+@bp.put("/me/password")
+@login_required
+def change_password() -> dict[str, Any]:
+    """Change the password, for the user, who confirms it with the current one. Answers new tokens.
+
+    Every other session of the user is over.
+    """
+    auth = current_auth()
+    form = PasswordChange.read(json_body(), password_min_length=auth.settings.password_min_length)
+
+    def change(credential: Credential) -> TokenPair | None:
+        return auth.database.write(
+            _change,
+            credential,
+            principal=g.principal,
+            new_hash=auth.passwords.hash(form.new_password),
+            client=current_client(),
+            settings=auth.settings,
+            now=clock.now(),
+        )
+
+    tokens = sign_in.reauthenticate(auth, g.principal, form.current_password, change)
+    return responses.token_pair(tokens)
+
+
+def _change(
+    cur: Cursor,
+    credential: Credential,
+    *,
+    principal: Principal,
+    new_hash: str,
+    client: Client,
+    settings: Settings,
+    now: datetime,
+) -> TokenPair | None:
+    """Store the new hash, revoke every other session, and return new tokens for the principal's session.
+
+    A token of a version without sessions gets a new session. Returns None if the password hash was replaced
+    meanwhile. Raises ApiError `token_invalid` if the principal's session is over. Nothing is stored then.
+    """
+    user = credential.user
+    with transaction(cur):
+        # First the row of the user, which a login locks: no session is opened in between.
+        if not users.replace_hash(cur, user.id, old=credential.password_hash, new=new_hash):
+            return None
+        if not sessions.revoke_others(cur, principal):
+            raise principal.session_over()
+        if principal.session_id is None:
+            return sign_in.open_session(cur, user, client=client, settings=settings, now=now)
+        tokens = sign_in.renew_session(
+            cur, principal.session_id, user, client=client, settings=settings, now=now
+        )
+        if tokens is None:
+            raise principal.session_over()
+        return tokens

@@ -1,0 +1,82 @@
+"""POST /register: a new user with a first session."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from auth import constraint_errors, responses, sign_in, users
+from auth.blueprint import bp
+from auth.bodies import json_body
+from auth.fields import BodyReader
+from auth.guard import current_client
+from auth.services import current_auth
+from auth.sign_in import Client
+from auth.tokens.pair import TokenPair
+from auth.users import User
+from config import Settings
+from db import Cursor, transaction
+from runtime import clock
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registration whose fields all keep their rules. Names are None if they are absent."""
+
+    username: str
+    email: str
+    password: str = field(repr=False)
+    first_name: str | None
+    last_name: str | None
+
+    @classmethod
+    def read(cls, body: dict[str, Any], *, password_min_length: int) -> "Registration":
+        """Return the registration in `body`. Raises ApiError `validation_failed`."""
+        reader = BodyReader(body)
+        registration = cls(
+            username=reader.username("username"),
+            email=reader.email("email"),
+            password=reader.new_password("password", password_min_length),
+            first_name=reader.name("first_name", "firstName"),
+            last_name=reader.name("last_name", "lastName"),
+        )
+        reader.raise_for_errors()
+        return registration
+
+    def columns(self) -> dict[str, str | None]:
+        """Return the columns of users that the client fills, without the password."""
+        names = ("username", "email", "first_name", "last_name")
+        return {name: getattr(self, name) for name in names}
+
+
+@bp.post("/register")
+def register() -> tuple[dict[str, Any], int]:
+    """Register a user, for anybody. Answers 201 with the user and the tokens of a first session."""
+    auth = current_auth()
+    form = Registration.read(json_body(), password_min_length=auth.settings.password_min_length)
+    password_hash = auth.passwords.hash(form.password)
+    user, tokens = auth.database.write(
+        _create,
+        form.columns(),
+        password_hash=password_hash,
+        client=current_client(),
+        settings=auth.settings,
+        now=clock.now(),
+    )
+    return responses.registration(user, tokens), 201
+
+
+def _create(
+    cur: Cursor,
+    columns: dict[str, str | None],
+    *,
+    password_hash: str,
+    client: Client,
+    settings: Settings,
+    now: datetime,
+) -> tuple[User, TokenPair]:
+    def insert(values: dict[str, str | None]) -> tuple[User, TokenPair]:
+        with transaction(cur):
+            user = users.create(cur, values, password_hash=password_hash)
+            return user, sign_in.open_session(cur, user, client=client, settings=settings, now=now)
+
+    return constraint_errors.store(cur, columns, insert)

@@ -1,0 +1,24 @@
+"""What the routes of one app use: made by `auth.init_app`, found by `current_auth`."""
+
+from dataclasses import dataclass
+
+from flask import current_app
+
+from auth.passwords import PasswordHasher
+from config import Settings
+from db import Database
+
+
+@dataclass(frozen=True)
+class Auth:
+    """The settings, the database and the password hasher of one app."""
+
+    settings: Settings
+    database: Database
+    passwords: PasswordHasher
+
+
+def current_auth() -> Auth:
+    """Return what the current app was made with."""
+    auth: Auth = current_app.extensions["auth"]
+    return auth
