@@ -1,33 +1,68 @@
-"""The way to PostgreSQL: statements with deadlines, transactions and the schema.
+"""The only door to PostgreSQL: statements with deadlines, transactions and the schema.
 
-Only this module opens connections. It knows nothing of HTTP, nor of any table.
+The service takes the cursor's type and the exceptions of PostgreSQL from here, so that no other module needs
+to know the driver. This module knows nothing of HTTP, nor of any table.
 """
 
 import time
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import psycopg2
+from psycopg2 import DataError, Error, IntegrityError
+from psycopg2.errors import (
+    CharacterNotInRepertoire,
+    CheckViolation,
+    NotNullViolation,
+    StringDataRightTruncation,
+    UniqueViolation,
+    UntranslatableCharacter,
+)
 from psycopg2.extensions import cursor
 
 from runtime import schema
-from runtime.connection import Connection, limit, wait
-from runtime.connection import transaction as transaction
+from runtime.connection import Connection, limit, transaction, wait
 from runtime.deadline_cursor import STATEMENT_SECONDS, DeadlineCursor
 from runtime.faults import (
     Conflict,
+    ConnectionLost,
     DatabaseUnavailable,
     OutOfResources,
     ReadOnly,
     ServerFault,
     StatementRefused,
+    described,
     translated,
 )
 from runtime.hosts import Hosts
-from runtime.pool import Pool
-from runtime.schema import SchemaError as SchemaError
-from runtime.schema import require_usable as require_usable
+from runtime.pool import Pool, PoolExhausted
+from runtime.schema import SchemaError, require_usable
 
+__all__ = [
+    "CharacterNotInRepertoire",
+    "CheckViolation",
+    "ConnectionLost",
+    "Cursor",
+    "DataError",
+    "Database",
+    "DatabaseUnavailable",
+    "Error",
+    "IntegrityError",
+    "NotNullViolation",
+    "PoolExhausted",
+    "ReadOnly",
+    "SchemaError",
+    "StatementRefused",
+    "StringDataRightTruncation",
+    "UniqueViolation",
+    "UntranslatableCharacter",
+    "described",
+    "require_usable",
+    "require_writable",
+    "transaction",
+]
+
+Cursor: TypeAlias = cursor
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -57,12 +92,12 @@ class Database:
         self._schema_failure: SchemaError | None = None
         self._schema_retry_at = 0.0
 
-    def read(self, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def read(self, query: Callable[Concatenate[Cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an idempotent `query`, and once more where a fresh connection may do better."""
         limit.at = time.monotonic() + OPERATION_SECONDS
         return self._repeat(self._pool, (ServerFault, Conflict), None, query, *args, **kwargs)
 
-    def write(self, query: Callable[Concatenate[cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def write(self, query: Callable[Concatenate[Cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `query`: one statement is one round trip, for more there is `transaction`.
 
         Once more only if it certainly did nothing: whether a lost connection's statement was carried out,
@@ -73,7 +108,7 @@ class Database:
             self._pool, (ReadOnly, OutOfResources, Conflict), DeadlineCursor, query, *args, **kwargs
         )
 
-    def ping(self, query: Callable[[cursor], T]) -> T:
+    def ping(self, query: Callable[[Cursor], T]) -> T:
         """Run `query` as a read on a connection kept for health checks, within PING_SECONDS."""
         limit.at = time.monotonic() + PING_SECONDS
         return self._repeat(self._ping_pool, (ServerFault, Conflict), None, query)
@@ -105,8 +140,8 @@ class Database:
         self,
         pool: Pool,
         failures: tuple[type[DatabaseUnavailable], ...],
-        kind: type[cursor] | None,
-        query: Callable[Concatenate[cursor, P], T],
+        kind: type[Cursor] | None,
+        query: Callable[Concatenate[Cursor, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -119,8 +154,8 @@ class Database:
     def _run(
         self,
         pool: Pool,
-        kind: type[cursor] | None,
-        query: Callable[Concatenate[cursor, P], T],
+        kind: type[Cursor] | None,
+        query: Callable[Concatenate[Cursor, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
@@ -169,7 +204,7 @@ class Database:
         self._schema_retry_at = time.monotonic() + SCHEMA_RETRY_SECONDS
 
 
-def require_writable(cur: cursor) -> None:
+def require_writable(cur: Cursor) -> None:
     """Raise ReadOnly if the database takes no changes, as a standby does not."""
     cur.execute("SELECT current_setting('transaction_read_only') = 'off'")
     if cur.fetchone() != (True,):

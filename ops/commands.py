@@ -6,8 +6,7 @@ import click
 from flask import Flask
 
 from auth import sessions
-from db import Database
-from runtime.faults import DatabaseUnavailable
+from db import Database, DatabaseUnavailable
 
 INIT_DB_SECONDS = 3600.0  # an index on a large table; nobody waits for an answer
 PURGE_AT_MOST = 1000  # in one statement, so that none takes long

@@ -7,12 +7,20 @@ from datetime import datetime, timezone
 from typing import Any
 
 from flask import Flask
-from psycopg2.extensions import cursor
 
 from auth import responses
-from db import PING_SECONDS, Database, SchemaError, require_usable, require_writable
+from db import (
+    PING_SECONDS,
+    ConnectionLost,
+    Cursor,
+    Database,
+    DatabaseUnavailable,
+    ReadOnly,
+    SchemaError,
+    require_usable,
+    require_writable,
+)
 from runtime.bulkhead import Bulkhead, Full
-from runtime.faults import ConnectionLost, DatabaseUnavailable, ReadOnly
 
 WAITING = 8  # how many threads may wait for a check
 WAIT_SECONDS = PING_SECONDS + 0.5  # a little longer than a check takes, and below the three that are promised
@@ -59,7 +67,7 @@ class Health:
     def _check(self) -> Problem | None:
         answered = False
 
-        def ask(cur: cursor) -> None:
+        def ask(cur: Cursor) -> None:
             nonlocal answered
             require_writable(cur)
             answered = True
