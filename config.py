@@ -27,7 +27,6 @@ SAMPLE_SECRET_KEYS = frozenset(
     {"change-me", "changeme", "secret", "dev", "your-secret-key", "development-only-secret-key-do-not-deploy"}
 )
 DAY_SECONDS = 24 * 3600
-HASH_SLOT_DESCRIPTOR = "USER_SERVICE_HASH_SLOTS"  # how gunicorn.conf.py tells its workers; not for operators
 MAX_BODY_BYTES = 64 * 1024
 RETRY_AFTER_SECONDS = 2  # what a 503 tells clients
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits

@@ -4,78 +4,85 @@ import gc
 import importlib
 import logging
 import os
-import resource
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 
-def forget_release_before() -> None:
-    """Forget our modules: at SIGHUP gunicorn reads this file again, in a process that has the old ones."""
+def forget_previous_release() -> None:
+    """Remove our modules from sys.modules, so that the imports below read the files of this release.
+
+    At SIGHUP gunicorn reads this file again, in the process that has imported the previous release.
+    """
     folder = Path(__file__).parent
     for name, module in list(sys.modules.items()):
         source = Path(getattr(module, "__file__", None) or "/")
-        is_ours = source.is_relative_to(folder) and "site-packages" not in source.parts  # of .venv
+        is_ours = source.is_relative_to(folder) and "site-packages" not in source.parts  # .venv may lie here
         if is_ours and name not in (__name__, "__main__"):
             del sys.modules[name]
     importlib.invalidate_caches()
 
 
-forget_release_before()
+forget_previous_release()
 
 import db  # noqa: E402
-from config import HASH_SLOT_DESCRIPTOR, ConfigError, Settings, read_environment  # noqa: E402
-from runtime import addresses, capacity, handover, logs  # noqa: E402
+from config import ConfigError, Settings, read_environment  # noqa: E402
+from runtime import addresses, capacity, handover, logs, open_files, shared_slots  # noqa: E402
 from runtime.worker import BufferingWorker  # noqa: E402
 
 try:
     environ = read_environment()
     settings = Settings.from_env(environ)
 except ConfigError as exc:
-    sys.exit(str(exc))  # here rather than in a worker, which would be started again and again
+    sys.exit(str(exc))  # a worker that fails here would be started again and again
+if handover.is_trial():
+    os.environ["DB_URL"] = handover.NO_DATABASE_URL
 
 wsgi_app = "app:create_app()"
 bind = addresses.to_listen_on(settings.port)
 
-# Threads wait, for PostgreSQL or for a hash slot; bcrypt releases the GIL. Sync workers would leave
-# /health behind every login.
+# Threads wait, for PostgreSQL or for a hash slot; bcrypt releases the GIL. With gunicorn's sync workers
+# /health would wait behind every login.
 worker_class = BufferingWorker
 workers = settings.gunicorn_workers
-# Hashes and statements may hold as many threads as this; some are left for those that need neither.
-threads_that_wait = settings.hash_slots + settings.hash_queue + settings.db_pool_size + db.WAITING
-threads = settings.gunicorn_threads or threads_that_wait + 16
+# Hashes and statements may hold this many threads. The spare threads serve requests that need neither.
+waiting_threads = settings.hash_slots + settings.hash_queue + settings.db_pool_size + db.WAITING
+SPARE_THREADS = 16
+threads = settings.gunicorn_threads or waiting_threads + SPARE_THREADS
 
-# A slow client costs a connection, and no thread; the usual limit is 1024 files. Some are left for
-# PostgreSQL, the log and what a module opens.
-most_connections = 2000
-files_for_others = 64 + settings.db_pool_size
-soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-wanted_limit = most_connections + files_for_others
-if soft_limit < wanted_limit:
-    soft_limit = wanted_limit if hard_limit == resource.RLIM_INFINITY else min(wanted_limit, hard_limit)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft_limit, hard_limit))
-worker_connections = max(16, min(most_connections, soft_limit - files_for_others))
+# A slow client holds a connection, which is an open file, but no thread. Systems usually allow 1024 files.
+# PostgreSQL, the log and imported modules need some of them.
+MAX_CONNECTIONS = 2000
+MIN_CONNECTIONS = 16
+other_files = 64 + settings.db_pool_size
+file_limit = open_files.raise_limit(MAX_CONNECTIONS + other_files)
+worker_connections = max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, file_limit - other_files))
 
 timeout = 30
 graceful_timeout = 20
 keepalive = settings.keepalive_seconds
 control_socket_disable = True
-# A heartbeat must not wait for a disk.
-try:
+try:  # a worker touches its heartbeat file: in memory, because a slow disk would delay the worker
     worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
 except FileNotFoundError:
     sys.exit(
         "The service cannot start: there is no folder for temporary files; mount one at /dev/shm or /tmp."
     )
 
+# The workers share the hash slots: a login may reach any of them, and the cores are the same for all.
+slot_file = shared_slots.create(worker_tmp_dir)
+
 
 class JsonLogger(Logger):
-    """gunicorn's own lines, in our format. With `logconfig_dict` it would prepare an access line as well."""
+    """Writes gunicorn's own lines in our format.
+
+    gunicorn's setting `logconfig_dict` would do so too, but gunicorn would then also prepare an access line
+    for each request.
+    """
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
@@ -86,46 +93,37 @@ logger_class = JsonLogger
 log = logging.getLogger("gunicorn.error")
 
 
-def make_slot_file() -> IO[bytes]:
-    """Return a file that nobody can remove, and that is gone with the last worker; in memory if possible."""
-    try:
-        return os.fdopen(os.memfd_create("hash-slots"), "wb")
-    except (AttributeError, OSError):  # not Linux, or forbidden
-        return tempfile.TemporaryFile(dir=worker_tmp_dir)
-
-
-# The workers share the hash slots, whichever of them the connections come to.
-slot_file = make_slot_file()
-os.environ[HASH_SLOT_DESCRIPTOR] = str(slot_file.fileno())
-
-
 def on_starting(server: Arbiter) -> None:
+    """Refuse a start that cannot work, and prepare for SIGHUP; gunicorn calls this once."""
     if server.cfg.is_ssl:
         sys.exit("The service cannot start: it speaks plain HTTP only; put a proxy with TLS before it.")
-    if not {"GUNICORN_FD", "LISTEN_FDS"} & set(os.environ):  # else the sockets were opened for us
+    sockets_are_inherited = {"GUNICORN_FD", "LISTEN_FDS"} & set(os.environ)
+    if not sockets_are_inherited:
         addresses.require_free(server.address)
-    handover.guard(server)
-    tell_capacity(server.cfg)
+    server.handle_hup = handover.guarded(server.handle_hup)  # type: ignore[method-assign]
+    log_capacity(server.cfg)
 
 
 def on_reload(server: Arbiter) -> None:
-    server.log = JsonLogger(server.cfg)  # the arbiter has one of the class as it was before
-    gc.collect()  # the modules of the release before the last one, and the files that they hold open
-    tell_capacity(server.cfg)
+    """Leave nothing of the previous release in the first process; gunicorn calls this at SIGHUP."""
+    server.log = JsonLogger(server.cfg)  # the arbiter's own is of the previous release's class
+    gc.collect()  # frees the modules of older releases, and the files that they hold open
+    log_capacity(server.cfg)
 
 
-def tell_capacity(cfg: Config) -> None:
+def log_capacity(cfg: Config) -> None:
+    """Log the sizes that the service runs with, and where they come from."""
     sizes = {
         "GUNICORN_WORKERS": cfg.workers,
         "GUNICORN_THREADS": cfg.threads,
         "HASH_SLOTS": settings.hash_slots,
         "DB_POOL_SIZE": settings.db_pool_size,
     }
-    chosen = " ".join(f"{name}={size}{' (set)' * (name in environ)}" for name, size in sizes.items())
+    listed = " ".join(f"{name}={size}{' (set)' * (name in environ)}" for name, size in sizes.items())
     connections = cfg.workers * (settings.db_pool_size + 1)
-    log.info("capacity: %s, at most %d connections; %s", chosen, connections, capacity.limits())
-    if cfg.threads <= threads_that_wait:
-        log.warning("GUNICORN_THREADS should be above %d, or a storm may stop /health", threads_that_wait)
+    log.info("capacity: %s, at most %d connections; %s", listed, connections, capacity.limits())
+    if cfg.threads <= waiting_threads:
+        log.warning("GUNICORN_THREADS should be above %d, or a storm may stop /health", waiting_threads)
     if settings.debug:
         log.warning("FLASK_DEBUG only means LOG_LEVEL=DEBUG here: no debugger under gunicorn")
 

@@ -3,12 +3,10 @@
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from flask import Flask
 
-from auth import responses
 from db import (
     PING_SECONDS,
     ConnectionLost,
@@ -20,6 +18,7 @@ from db import (
     require_usable,
     require_writable,
 )
+from runtime import clock
 from runtime.bulkhead import Bulkhead, Full
 
 WAITING = 8  # how many threads may wait for a check
@@ -108,7 +107,7 @@ def init_app(app: Flask, database: Database) -> None:
             "status": "unhealthy" if problem else "healthy",
             "service": "user-service",
             "database": "connected" if problem is None or problem.connected else "disconnected",
-            "timestamp": responses.utc(datetime.now(timezone.utc)),
+            "timestamp": clock.to_iso(clock.now()),
         }
         if problem is None:
             return answer, 200

@@ -1,4 +1,4 @@
-"""Lines to stdout, where a reader that stalls must not stop who writes them."""
+"""Lines to stdout. A reader of stdout that stalls must not stop the service."""
 
 import os
 import select
@@ -9,66 +9,71 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 
-MOST_LINES = 2000  # that wait for the reader: about half a megabyte
+STDOUT = 1
+MAX_WAITING_LINES = 2000  # about half a megabyte
 GATHER_SECONDS = 0.02
 STALL_MILLISECONDS = 1000
-PIECE_BYTES = 4096  # PIPE_BUF: what a pipe takes in one piece, so that no other process cuts a line of it
+MAX_PIECE_BYTES = 4096  # PIPE_BUF: a pipe takes this much at once, so that other processes cut no line of it
 
 
 def write_now(line: str) -> None:
-    """Write a line, or drop it when nobody has read for STALL_MILLISECONDS."""
+    """Write a line. The line is dropped if the reader of stdout has stalled for STALL_MILLISECONDS."""
     poller = select.poll()
-    poller.register(1, select.POLLOUT)
+    poller.register(STDOUT, select.POLLOUT)
     if poller.poll(STALL_MILLISECONDS):
         _write(f"{line}\n".encode())
 
 
 def _write(piece: bytes) -> None:
-    with suppress(OSError):  # nobody reads any more; the service goes on
-        os.write(1, piece)
+    with suppress(OSError):  # the reader is gone; the service goes on without one
+        os.write(STDOUT, piece)
 
 
 class LineWriter:
-    """Writes lines in a thread of its own. Beyond MOST_LINES that wait, lines are dropped, and counted."""
+    """Writes lines in a thread of its own.
 
-    def __init__(self, tell_dropped: Callable[[int], None]) -> None:
-        self._tell_dropped = tell_dropped
+    At most MAX_WAITING_LINES wait. Further lines are dropped; report_dropped is called with their number.
+    """
+
+    def __init__(self, report_dropped: Callable[[int], None]) -> None:
+        self._report_dropped = report_dropped
         self._lines: deque[str] = deque()
-        self._drops = count(1)  # next() is atomic, adding is not
-        self._dropped = self._told = 0
-        self._some = threading.Event()
+        self._drops = count(1)  # several threads count: next() is atomic, += is not
+        self._dropped = self._reported = 0
+        self._has_lines = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Have a line written; never waits."""
-        if len(self._lines) >= MOST_LINES:
+        """Queue a line; return at once."""
+        if len(self._lines) >= MAX_WAITING_LINES:
             self._dropped = next(self._drops)
             return
         self._lines.append(line)
-        if not self._some.is_set():
-            self._some.set()
+        if not self._has_lines.is_set():
+            self._has_lines.set()
 
     def end(self) -> None:
-        """Write what is left, unless the reader stalls."""
+        """Write the lines that still wait, and end the thread. A reader that stalls loses them."""
         self._ended = True
-        self._some.set()
+        self._has_lines.set()
         self._thread.join(timeout=STALL_MILLISECONDS / 1000)
 
     def _run(self) -> None:
         while not self._ended or self._lines:
-            self._some.wait()
-            time.sleep(GATHER_SECONDS)  # what comes together is written together
-            self._some.clear()
+            self._has_lines.wait()
+            time.sleep(GATHER_SECONDS)  # lines that come shortly after each other are written together
+            self._has_lines.clear()
             while self._lines:
                 _write(self._next_piece())
-            if (dropped := self._dropped - self._told) > 0:  # two threads may store it in either order
-                self._told += dropped
-                self._tell_dropped(dropped)
+            # Race: two threads may store _dropped in either order, so the difference may be negative.
+            if (dropped := self._dropped - self._reported) > 0:
+                self._reported += dropped
+                self._report_dropped(dropped)
 
     def _next_piece(self) -> bytes:
         piece = f"{self._lines.popleft()}\n".encode()
-        while self._lines and len(piece) + len(self._lines[0]) < PIECE_BYTES:
+        while self._lines and len(piece) + len(self._lines[0]) < MAX_PIECE_BYTES:
             piece += f"{self._lines.popleft()}\n".encode()
         return piece

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object a line on stdout, each with the id of the request that it belongs to."""
+"""Log lines: one JSON object a line on stdout, each with the id of its request."""
 
 import json
 import logging
@@ -8,22 +8,22 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from flask import has_request_context, request
+from flask import Flask, has_request_context, request
 
-from runtime import addresses
+from runtime import addresses, clock
 from runtime.line_writer import LineWriter, write_now
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID_HEADER = "X-Request-ID"
-MESSAGE_LENGTH = 2000
-_REQUEST_ID = "user_service.request_id"
+MAX_MESSAGE_CHARACTERS = 2000
+MAX_PATH_CHARACTERS = 500
+_REQUEST_ID = "user_service.request_id"  # the key in a WSGI environ
 _ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Werkzeug's warnings are red
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Werkzeug prints its warnings in red
 
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -31,15 +31,15 @@ access_log = logging.getLogger("access")
 
 
 class JsonFormatter(logging.Formatter):
-    """Format a record as one JSON object.
+    """Formats a record as one JSON object.
 
-    Keys: time, level, logger, message; request_id inside a request; for an exception `exception`
-    (its type) and `frames`. Its own text is left out: it may quote a row, and a row holds a hash.
+    Keys: time, level, logger and message; inside a request also request_id; for an exception also `exception`
+    (its type) and `frames`. The text of an exception is left out: it may quote a row, and rows hold hashes.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": _utc(record.created),
+            "time": clock.seconds_to_iso(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _shortened(_COLOUR.sub("", record.getMessage())),
@@ -56,14 +56,19 @@ class JsonFormatter(logging.Formatter):
 
 
 def _shortened(message: str) -> str:
-    """Cut a message in its middle: what happened stands at its begin, and the cause often at its end."""
-    half = MESSAGE_LENGTH // 2
-    return message if len(message) <= MESSAGE_LENGTH else f"{message[:half]} ... {message[-half:]}"
+    """Cut the middle out of a long message: the event stands at its beginning, the cause often at its end."""
+    half = MAX_MESSAGE_CHARACTERS // 2
+    return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:half]} ... {message[-half:]}"
+
+
+def init_app(app: Flask) -> None:
+    """Give every request of `app` an id and an access line."""
+    app.wsgi_app = RequestLog(app.wsgi_app)  # type: ignore[method-assign]
 
 
 def configure(level: str) -> None:
     """Send every log line of the process to stdout as JSON."""
-    # What our lines do not show need not be looked up for each (Python's Logging HOWTO, "Optimization").
+    # `logging` need not look up what our lines do not show (Python's Logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(
@@ -79,7 +84,7 @@ def configure(level: str) -> None:
 
 
 class StdoutHandler(logging.Handler):
-    """Writes formatted records with `write`."""
+    """Passes formatted records to `write`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -88,9 +93,9 @@ class StdoutHandler(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say in a line of its own that one is missing, for a log call must not fail the request.
+        """Log that a line could not be made. The log call itself must not fail the request.
 
-        The standard library prints a traceback here, with the arguments: they may hold secrets.
+        The standard library would print a traceback with the arguments, which may hold secrets.
         """
         text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         failed = logging.LogRecord(
@@ -104,14 +109,14 @@ _writer: LineWriter | None = None
 
 
 def start_writer() -> None:
-    """From now on write in a thread: a request must not wait for who reads stdout."""
+    """Write in a thread from now on, so that no request waits for the reader of stdout."""
     global write, _writer
     _writer = LineWriter(lambda count: logging.getLogger("logs").warning("log_lines_dropped count=%d", count))
     write = _writer.write
 
 
 def end_writer() -> None:
-    """Write what is left, and again at once from now on."""
+    """Write the lines that still wait, and write without a thread from now on."""
     global write
     write = write_now
     if _writer:
@@ -119,12 +124,11 @@ def end_writer() -> None:
 
 
 class RequestLog:
-    """WSGI middleware that gives every request an id, and every answer that id and a log line.
+    """WSGI middleware that gives every request an id, and every answer this id and an access line.
 
-    REMOTE_ADDR is an IP address, or empty, for all that comes behind it.
-
-    Outside Flask, so that no answer escapes it. The line is written by hand: made by `logging` it
-    would cost a tenth of the whole request.
+    It wraps Flask, so that every answer has them. The application can rely on REMOTE_ADDR: the middleware
+    leaves an IP address or "" in it. The line is formatted by hand: `logging` would cost a tenth of the
+    whole request.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -132,8 +136,9 @@ class RequestLog:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         started = time.perf_counter()
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _ACCEPTABLE_REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        request_id = environ.get("HTTP_X_REQUEST_ID", "")
+        if not _ACCEPTABLE_REQUEST_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(16)
         environ[_REQUEST_ID] = request_id
         environ["REMOTE_ADDR"] = addresses.of_client(environ.get("REMOTE_ADDR") or "")
 
@@ -147,17 +152,13 @@ class RequestLog:
 
 
 def _access_line(environ: "WSGIEnvironment", status: str, seconds: float) -> str:
-    """Return the line that JsonFormatter would make; without the query string: people put secrets there."""
-    # PEP 3333. Cut, because a pipe takes no more than 4096 bytes without letting others in between.
-    path = environ["PATH_INFO"][:500].encode("latin-1").decode("utf-8", "replace")
+    """Return the line that JsonFormatter would make, without the query string, which may hold secrets."""
+    # Cut: other processes may write into a line of more than 4096 bytes in a pipe. Latin-1: see PEP 3333.
+    path = environ["PATH_INFO"][:MAX_PATH_CHARACTERS].encode("latin-1").decode("utf-8", "replace")
+    time_text = clock.seconds_to_iso(time.time())
     return (
-        f'{{"time": "{_utc(time.time())}", "level": "INFO", "logger": "access", "message": "request", '
+        f'{{"time": "{time_text}", "level": "INFO", "logger": "access", "message": "request", '
         f'"request_id": "{environ[_REQUEST_ID]}", "method": {_quoted(environ["REQUEST_METHOD"])}, '
         f'"path": {_quoted(path)}, "status": {status}, "duration_ms": {seconds * 1000:.1f}, '
         f'"remote_addr": "{environ["REMOTE_ADDR"]}"}}'
     )
-
-
-def _utc(seconds: float) -> str:
-    at = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
-    return at.isoformat(timespec="milliseconds") + "Z"

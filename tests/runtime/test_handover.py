@@ -62,9 +62,9 @@ def descriptors(running: service.Service) -> list[str]:
 def test_hangup_serves_nothing_but_the_new_release(running: service.Service) -> None:
     # What gunicorn.conf.py imports, what only the workers do, a name that both sides of an import change,
     # a module that is new, the worker class, the logger, and .env.
-    rewrite(running, "config.py", ("HASH_SLOT_DESCRIPTOR", "SLOT_FILE"))
-    rewrite(running, "app.py", ("HASH_SLOT_DESCRIPTOR", "SLOT_FILE"))
-    rewrite(running, "gunicorn.conf.py", ("HASH_SLOT_DESCRIPTOR", "SLOT_FILE"))
+    rewrite(running, "config.py", ("read_environment", "read_variables"))
+    rewrite(running, "app.py", ("read_environment", "read_variables"))
+    rewrite(running, "gunicorn.conf.py", ("read_environment", "read_variables"))
     rewrite(running, "runtime/client_connection.py", ("request_refused", "new_request_refused"))
     (running.code / "novelty.py").write_text('SENTENCE = "alive since the release"\n')
     rewrite(
