@@ -4,15 +4,12 @@ import sys
 from importlib.util import find_spec
 
 from flask import Flask
-from flask_bcrypt import Bcrypt
 
 import auth
-from auth import errors
-from auth.passwords import PasswordHasher
 from config import MAX_BODY_BYTES, Settings, read_environment
 from db import Database
 from ops import commands, health, openapi, startup
-from runtime import headers, logs, shared_slots
+from runtime import headers, logs
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -31,26 +28,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     headers.init_app(app, cors_origins=settings.cors_origins)
     logs.init_app(app)
     headers.trust_proxies(app, hops=settings.trusted_proxies)
-    errors.init_app(app)
 
     database = Database(settings.db_url, pool_size=settings.db_pool_size)
     startup.apply_schema(database)
-
-    # What the routes of auth use, and the routes.
-    app.config["BCRYPT_LOG_ROUNDS"] = settings.bcrypt_rounds
-    app.extensions["services"] = auth.Services(
-        settings=settings,
-        database=database,
-        passwords=PasswordHasher(
-            Bcrypt(app),
-            rounds=settings.bcrypt_rounds,
-            running=settings.hash_slots,
-            waiting=settings.hash_queue,
-            shared=shared_slots.inherited(settings.hash_slots),
-        ),
-    )
-    app.register_blueprint(auth.bp)
-
+    auth.init_app(app, settings, database)
     health.init_app(app, database)
     openapi.init_app(app)
     commands.init_app(app, database)

@@ -10,7 +10,7 @@ from auth.errors import ApiError
 from auth.fields import UNSTORABLE
 from config import MAX_BODY_BYTES
 
-MAX_KEYS = 1000  # at all levels; 64 KiB have room for 20,000 objects, whose parsing would take the most time
+MAX_KEYS = 1000  # at all levels; 64 KiB have room for 20,000 objects, which take the longest
 
 
 def json_body() -> dict[str, Any]:
@@ -30,13 +30,13 @@ def json_body() -> dict[str, Any]:
 
 
 def optional_json_body() -> dict[str, Any]:
-    """Return the JSON object in the request's body. Returns {} if there is no body. Raises as json_body does."""
+    """Return the JSON object in the body. Returns {} if there is no body. Raises as json_body does."""
     has_body = request.content_length or request.headers.get("Transfer-Encoding")
     return json_body() if has_body else {}
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object that `raw` holds. Raises ApiError `invalid_json`, whose sentence names the mistake.
+    """Return the JSON object that `raw` holds. Raises ApiError `invalid_json`, which names the mistake.
 
     Stricter than `json.loads`: NaN, Infinity and duplicate keys are refused (RFC 8259).
     """
@@ -63,7 +63,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _unique_keys(keys: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object of `pairs`, and add its keys to `keys`: one search over all is faster than one for each."""
+    """Return the object of `pairs`, and add its keys to `keys`: one search over all keys is the fastest."""
     parsed = dict(pairs)
     if len(parsed) != len(pairs):
         raise ApiError("invalid_json", sentence="The request body has a key twice.")
@@ -78,5 +78,5 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _media_type() -> str:
-    """Return the type of the body without its parameters. Werkzeug would take milliseconds for a long list."""
+    """Return the type of the body without parameters. Werkzeug would take milliseconds for a long list."""
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()

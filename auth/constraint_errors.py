@@ -74,7 +74,7 @@ def _unchecked(cur: Cursor, exc: CheckViolation, values: Values) -> dict[str, st
 
 
 def _columns_of(cur: Cursor, exc: IntegrityError) -> set[str]:
-    """Return the columns of a violated constraint or index of users. PostgreSQL's error does not name them."""
+    """Return the columns of a violated constraint or index of users. The error does not name them."""
     cur.execute(
         """
         SELECT attname

@@ -1,4 +1,4 @@
-"""The fields of a JSON body: BodyReader reads each against its rule and gathers a sentence for every bad one."""
+"""The fields of a JSON body: BodyReader checks each against its rule, with a sentence for every bad one."""
 
 import re
 from itertools import chain
@@ -114,8 +114,8 @@ def label(name: str) -> str:
 def _are_storable(values: list[Any]) -> bool:
     """Return whether PostgreSQL can store every string in `values`, and none is nested too deeply.
 
-    Level by level: a body has room for 30,000 values, and one call for each of them would take too long. A loop
-    and no recursion: the client decides on the nesting.
+    Level by level: a body has room for 30,000 values, and one call for each would take too long. A loop and
+    no recursion: the client decides on the nesting.
     """
     for _ in range(MAX_NESTING + 1):
         if UNSTORABLE.search("".join([value for value in values if type(value) is str])):

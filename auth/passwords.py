@@ -28,7 +28,7 @@ class Busy(Exception):
 class PasswordHasher:
     """Hashes and verifies passwords.
 
-    At most `slots` bcrypt runs go on at once, and `queue` more callers wait for up to WAIT_SECONDS. Every
+    At most `running` bcrypt runs go on at once, and `waiting` more callers wait for up to WAIT_SECONDS. Every
     further caller gets Busy. bcrypt takes a quarter of a second of CPU: a queue without an end would take
     every thread from the requests that need no hash. shared: the slots of all workers together.
     """
@@ -38,13 +38,13 @@ class PasswordHasher:
         bcrypt: "Bcrypt",
         *,
         rounds: int,
-        slots: int,
-        queue: int,
+        running: int,
+        waiting: int,
         shared: SharedPlaces | None = None,
     ) -> None:
         self._bcrypt = bcrypt
         self._rounds = rounds
-        self._slots = Bulkhead(running=slots, waiting=queue)
+        self._slots = Bulkhead(running=running, waiting=waiting)
         self._shared = shared
 
     def hash(self, password: str) -> str:
@@ -126,7 +126,7 @@ class PasswordHasher:
         return bcrypt_hash if self._matches(bcrypt_hash, secret) else None
 
     def _equalise_time(self, rounds_done: int | None, secret: bytes) -> None:
-        """Do the work that a failed check left out, so that response time does not reveal which accounts exist.
+        """Do the work that a failed check left out: response time must not reveal which accounts exist.
 
         A check at r rounds costs 2**r. After one at r < R (the configured rounds), further checks at r, r+1,
         ..., R-1 bring the total to 2**R. rounds_done: None if no check ran (unknown user, damaged hash).

@@ -14,8 +14,8 @@ from db import Cursor
 class RefreshState:
     """The session that a refresh token names, and the hashes of its current and its previous token.
 
-    seconds_since_rotation: by the database's clock alone, because a statement may wait and the clocks of hosts
-    differ. salt: what the current token was derived with, or None before the first refresh.
+    seconds_since_rotation: by the database's clock alone, because a statement may wait and the clocks of
+    hosts differ. salt: what the current token was derived with, or None before the first refresh.
     """
 
     grant: SessionGrant

@@ -1,17 +1,17 @@
-"""Rows to JSON bodies, in the spellings that clients read."""
+"""The JSON bodies of answers: rows and tokens under the names that clients read."""
 
-from datetime import datetime, timezone
 from typing import Any
 
 from auth.sessions import Session
 from auth.tokens.pair import TokenPair
 from auth.users import User
+from runtime import clock
 
 
 def user(row: User) -> dict[str, Any]:
-    """Return the user object; the frontend reads the camelCase names, older clients the others."""
+    """Return the user object. The frontend reads the camelCase names, older clients the snake_case names."""
     first_name, last_name = row.first_name or "", row.last_name or ""
-    created_at = utc(row.created_at) if row.created_at else None
+    created_at = clock.to_iso(row.created_at) if row.created_at else None
     return {
         "id": row.id,
         "username": row.username,
@@ -26,7 +26,7 @@ def user(row: User) -> dict[str, Any]:
 
 
 def token_pair(pair: TokenPair) -> dict[str, Any]:
-    """Return the tokens as RFC 6749 section 5.1 would, with `token` for what it calls access_token."""
+    """Return the tokens as in RFC 6749 section 5.1, but with `token` in the place of `access_token`."""
     return {
         "token": pair.token,
         "type": "Bearer",
@@ -42,7 +42,7 @@ def login(row: User, pair: TokenPair) -> dict[str, Any]:
 
 
 def registration(row: User, pair: TokenPair) -> dict[str, Any]:
-    """Return the answer to a registration: a login's, and what an older client reads."""
+    """Return the answer to a registration: that to a login, and the fields that an older client reads."""
     return {
         "message": "User registered successfully",
         **login(row, pair),
@@ -55,17 +55,10 @@ def session(row: Session, *, current: bool) -> dict[str, Any]:
     """Return a session as its user sees it."""
     return {
         "id": row.id,
-        "created_at": utc(row.created_at),
-        "last_used_at": utc(row.last_used_at),
-        "expires_at": utc(row.expires_at),
+        "created_at": clock.to_iso(row.created_at),
+        "last_used_at": clock.to_iso(row.last_used_at),
+        "expires_at": clock.to_iso(row.expires_at),
         "ip": row.ip,
         "user_agent": row.user_agent,
         "current": current,
     }
-
-
-def utc(at: datetime) -> str:
-    """Return `at` as ISO 8601 in UTC with milliseconds and Z; a naive time is already UTC."""
-    if at.tzinfo is not None:
-        at = at.astimezone(timezone.utc).replace(tzinfo=None)
-    return at.isoformat(timespec="milliseconds") + "Z"

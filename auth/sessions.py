@@ -1,9 +1,9 @@
 """The SQL on the table auth_sessions; its rows are frozen dataclasses.
 
-The order of locks is the same in every statement of the service, so that there is no deadlock: first the row of
-the user, then the rows of sessions by their ids. A statement that locks several sessions locks the user
-FOR KEY SHARE at least. The deletion of a user takes its sessions in any order, because it holds the lock of the
-user. A statement that locks a single row holds no other lock while it waits. A purge never waits.
+The order of locks is the same in every statement of the service, so that there is no deadlock: first the row
+of the user, then the rows of sessions by their ids. A statement that locks several sessions locks the user
+FOR KEY SHARE at least. The deletion of a user takes its sessions in any order, because it holds the lock of
+the user. A statement that locks a single row holds no other lock while it waits. A purge never waits.
 
 The columns handle_hash and valid_until keep the names that earlier releases read: they are the hash of the
 selector and the idle expiry.
@@ -11,7 +11,6 @@ selector and the idle expiry.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from auth.principal import Principal
 from db import Cursor
@@ -69,12 +68,13 @@ def create(cur: Cursor, user_id: int, session: NewSession) -> int:
         """,
         vars(session) | {"user_id": user_id},
     )
-    row: Any = cur.fetchone()
+    row = cur.fetchone()
+    assert row is not None  # the statement returns a row or raises
     return int(row[0])
 
 
 def find_all(cur: Cursor, principal: Principal) -> list[Session] | None:
-    """Return the user's newest MAX_LISTED live sessions. Returns None if the principal's session is over."""
+    """Return the user's newest MAX_LISTED live sessions. Returns None if the principal's is over."""
     principal.execute(
         cur,
         """
@@ -122,8 +122,8 @@ def revoke_own(cur: Cursor, principal: Principal, session_id: int) -> bool | Non
 def revoke_others(cur: Cursor, principal: Principal) -> bool:
     """Revoke every session of the user but the principal's. Returns False if the principal's session is over.
 
-    The order of locks is that of this module: of two sessions that revoke each other, the second one waits and
-    then finds itself revoked.
+    The order of locks is that of this module: of two sessions that revoke each other, the second one waits
+    and then finds itself revoked.
     """
     principal.execute(
         cur,
@@ -153,33 +153,36 @@ def revoke_others(cur: Cursor, principal: Principal) -> bool:
     return cur.fetchone() is not None
 
 
-def revoke_oldest(cur: Cursor, user_id: int, *, keep: int) -> None:
-    """Revoke all but the newest `keep` sessions of a user. The transaction holds a lock on the user's row."""
+def revoke_oldest(cur: Cursor, user_id: int, *, keep: int, now: datetime) -> None:
+    """Revoke all but the newest `keep` live sessions of a user.
+
+    The transaction holds a lock on the user's row.
+    """
     cur.execute(
         """
-        WITH oldest AS (
+        WITH locked AS (
             SELECT id
             FROM auth_sessions
-            WHERE user_id = %(user_id)s
-            ORDER BY created_at DESC, id DESC
-            OFFSET %(keep)s
-        ), locked AS (
-            SELECT id
-            FROM auth_sessions
-            JOIN oldest USING (id)
+            WHERE id IN (
+                SELECT id
+                FROM auth_sessions
+                WHERE user_id = %(user_id)s AND valid_until > %(now)s
+                ORDER BY created_at DESC, id DESC
+                OFFSET %(keep)s
+            )
             ORDER BY id
-            FOR UPDATE OF auth_sessions
+            FOR UPDATE
         )
         DELETE FROM auth_sessions
         USING locked
         WHERE auth_sessions.id = locked.id
         """,
-        {"user_id": user_id, "keep": keep},
+        {"user_id": user_id, "keep": keep, "now": now},
     )
 
 
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
-    """Delete up to `at_most` sessions that are over, and return how many. Skips rows that others have locked."""
+    """Delete up to `at_most` sessions that are over, and return how many. Skips locked rows."""
     cur.execute(
         """
         DELETE FROM auth_sessions

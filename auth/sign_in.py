@@ -35,18 +35,16 @@ class Client:
     user_agent: str
 
 
-def open_session(
-    cur: Cursor, user: User, *, client: Client, settings: Settings, now: datetime
-) -> TokenPair:
+def open_session(cur: Cursor, user: User, *, client: Client, settings: Settings, now: datetime) -> TokenPair:
     """Open a session for a user who proved an identity, and return its tokens. now: aware.
 
-    The caller's transaction inserted the user's row, or holds a lock on it. The user keeps the newest
-    MAX_SESSIONS sessions.
+    The caller's transaction inserted the user's row, or holds a lock on it. The user keeps the
+    newest MAX_SESSIONS live sessions.
     """
     refresh_token = refresh.new()
     session = _new_session(refresh_token, client=client, settings=settings, now=now)
     session_id = sessions.create(cur, user.id, session)
-    sessions.revoke_oldest(cur, user.id, keep=MAX_SESSIONS)
+    sessions.revoke_oldest(cur, user.id, keep=MAX_SESSIONS, now=now)
     grant = SessionGrant(session_id, user.id, user.email, session.idle_expires_at)
     return pair.issue(refresh_token, grant, settings=settings, now=now)
 

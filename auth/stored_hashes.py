@@ -11,11 +11,11 @@ import unicodedata
 from dataclasses import dataclass, field
 
 MAX_PASSWORD_CHARACTERS = 256  # in Unicode normal form NFC
-# One character is composed of at most four, so a longer text is too long in NFC as well. The time to normalise
-# grows with the square of a run of accents (algorithmic complexity attack): check this limit first.
+# One character is composed of at most four, so a longer text is too long in NFC as well. The time to
+# normalise grows with the square of a run of accents (algorithmic complexity attack): check this limit first.
 MAX_TYPED_CHARACTERS = 4 * MAX_PASSWORD_CHARACTERS
 BCRYPT_MAX_BYTES = 72
-# Domain separation: these digests differ from every other SHA-384 of a password, such as those of a leaked list.
+# Domain separation: these digests differ from any other SHA-384 of a password, such as in a leaked list.
 LONG_PASSWORD_LABEL = b"user-service long password v1"
 
 # The two prefixes of Django and the one of Dovecot. CHAR columns and imported files add blanks and line ends.

@@ -44,7 +44,9 @@ def create(cur: Cursor, columns: dict[str, str | None], *, password_hash: str) -
         """,
         {**columns, "password_hash": password_hash},
     )
-    return User(*cur.fetchone() or ())
+    row = cur.fetchone()
+    assert row is not None  # the statement returns a row or raises
+    return User(*row)
 
 
 def find(cur: Cursor, principal: Principal) -> User | None:
@@ -55,7 +57,7 @@ def find(cur: Cursor, principal: Principal) -> User | None:
 
 
 def find_credential(cur: Cursor, principal: Principal) -> Credential | None:
-    """Return the principal's user and password hash. Returns None if the user is gone or the session is over."""
+    """Return the principal's user and password hash. Returns None as `find` does."""
     principal.execute(cur, f"SELECT password, {_COLUMNS} FROM principal")
     return _credential(cur)
 
@@ -85,13 +87,13 @@ def find_by_login(cur: Cursor, identifier: str) -> Credential | None:
 
 
 def lock_credential(cur: Cursor, credential: Credential) -> bool:
-    """Lock the user's row FOR SHARE until the transaction ends, if the password hash is still the same.
+    """Lock the user's row until the transaction ends, if the password hash is still the same.
 
     Returns False if the user is gone or the hash was replaced. A change of the password revokes every session
-    that it sees. Without the lock, a login that runs at the same time could open a session that it misses.
+    that it sees: without the lock, a login at the same time could open a session that it does not see.
     """
     cur.execute(
-        "SELECT FROM users WHERE id = %s AND password = %s FOR SHARE",
+        "SELECT FROM users WHERE id = %s AND password = %s FOR NO KEY UPDATE",
         (credential.user.id, credential.password_hash),
     )
     return cur.rowcount == 1
@@ -102,8 +104,8 @@ def update(
 ) -> User | None:
     """Change columns of the principal's user. Returns None if the user is gone or the session is over.
 
-    changes: column to value; the columns are names of this service, never of a client. password_hash: the hash
-    that was verified, or None. Returns None, too, if that hash was replaced meanwhile. Raises as
+    changes: column to value; the columns are names of this service, never of a client. password_hash: the
+    hash that was verified, or None. Returns None, too, if that hash was replaced meanwhile. Raises as
     `constraint_errors.store` does.
     """
 
@@ -128,7 +130,7 @@ def update(
 
 
 def delete(cur: Cursor, principal: Principal, *, password_hash: str) -> bool:
-    """Delete the principal's user; the foreign keys delete the rest. The order of locks is that of auth.sessions.
+    """Delete the principal's user; the foreign keys delete the rest, in the order of locks of auth.sessions.
 
     Returns False if the user is gone, the session is over, or the verified hash was replaced. Raises ApiError
     `account_in_use` if a row of another service refers to the user.

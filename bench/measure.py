@@ -16,13 +16,14 @@ from urllib.parse import urlsplit, urlunsplit
 import bcrypt
 import psycopg2
 
-from auth import accounts
 from auth.errors import ApiError
+from auth.features import registration
 from auth.principal import Principal
+from auth.sign_in import Client
 from auth.tokens import access
-from auth.tokens import pair as token_pairs
 from config import Settings
 from db import Database
+from runtime import clock
 from runtime.capacity import available_cpus
 
 SECRET_KEY = "a-key-for-the-benchmark-that-is-long-enough"
@@ -106,22 +107,14 @@ def token(user_id: int) -> str:
 
 def refused(database: Database) -> None:
     """Register a username that is taken, in another case, with a hash that cost nothing."""
-    session = token_pairs.new_session(
-        token_pairs.new_refresh_token(),
-        settings=Settings("", SECRET_KEY),
-        now=datetime.now(timezone.utc),
-        ip="",
-        user_agent="",
-    )
     with suppress(ApiError):
         database.write(
-            accounts.create,
-            username="USER7",
-            email="new@example.com",
+            registration.create,
+            {"username": "USER7", "email": "new@example.com", "first_name": None, "last_name": None},
             password_hash="-",
-            first_name=None,
-            last_name=None,
-            session=session,
+            client=Client("", ""),
+            settings=Settings("", SECRET_KEY),
+            now=clock.now(),
         )
 
 

@@ -166,7 +166,7 @@ def _serve(app: Flask, settings: Settings) -> None:
 def _greeting(app: Flask, settings: Settings) -> str:
     url = f"http://{HOST}:{settings.port}"
     listens = f"The User Service listens on {url} (Ctrl-C stops it)."
-    if problem := health.Health(app.extensions["services"].database).problem():
+    if problem := health.Health(app.extensions["auth"].database).problem():
         return f"{listens}\nBut {_place(settings.db_url)} does not serve: {problem.cause}.\n"
     page = f" {url}/docs shows all calls." if openapi.page_folder() else ""
     body = '{"username": "ada", "email": "ada@example.com", "password": "correct horse"}'

@@ -1,12 +1,11 @@
 """What an operator runs by hand: `flask --app app init-db` and `flask --app app purge`."""
 
-from datetime import datetime, timezone
-
 import click
 from flask import Flask
 
-from auth import sessions
+from auth import housekeeping
 from db import Database, DatabaseUnavailable
+from runtime import clock
 
 INIT_DB_SECONDS = 3600.0  # an index on a large table; nobody waits for an answer
 PURGE_AT_MOST = 1000  # in one statement, so that none takes long
@@ -37,4 +36,4 @@ def init_app(app: Flask, database: Database) -> None:
 
 
 def _purge(database: Database) -> int:
-    return database.write(sessions.purge, now=datetime.now(timezone.utc), at_most=PURGE_AT_MOST)
+    return database.write(housekeeping.purge, now=clock.now(), at_most=PURGE_AT_MOST)

@@ -32,7 +32,7 @@ def answers_keep_the_contract() -> Iterator[None]:
 
     def checked(self: FlaskClient, *args: Any, **kwargs: Any) -> TestResponse:
         answer = unchecked(self, *args, **kwargs)
-        if "services" in self.application.extensions:
+        if "auth" in self.application.extensions:
             contract.require_described(answer)
         return answer
 
@@ -81,7 +81,7 @@ def settings(make_database: MakeDatabase) -> Settings:
 def session_app(settings: Settings) -> Iterator[Flask]:
     app = create_app(settings)
     yield app
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def client_of(app: Flask, settings: Settings) -> Iterator[ClientOf]:
 
     yield make
     for other in made:
-        other.extensions["services"].database.close()
+        other.extensions["auth"].database.close()
 
 
 @pytest.fixture

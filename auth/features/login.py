@@ -3,7 +3,6 @@
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from auth import responses, sign_in, users
@@ -51,16 +50,14 @@ def login() -> dict[str, Any]:
     """Log a user in, for anybody. Answers 200 with the user and the tokens of a new session."""
     auth = current_auth()
     form = Login.read(json_body())
-    open_session = partial(
-        auth.database.write,
-        _open_session,
-        client=current_client(),
-        settings=auth.settings,
-    )
+
+    def open_session(proved: Credential) -> TokenPair | None:
+        return auth.database.write(
+            _open_session, proved, client=current_client(), settings=auth.settings, now=clock.now()
+        )
+
     credential, tokens = sign_in.act_on_proof(
-        lambda: _prove(auth, form),
-        lambda proved: open_session(proved, now=clock.now()),
-        refusal="invalid_credentials",
+        lambda: _prove(auth, form), open_session, refusal="invalid_credentials"
     )
     _strengthen_hash(auth, credential, form.password)
     return responses.login(credential.user, tokens)

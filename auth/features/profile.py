@@ -46,7 +46,7 @@ class ProfileChange:
         return cls(changes, current_password)
 
     def needs_password(self) -> bool:
-        """Return whether the change takes the current password: it changes a name that the user logs in with."""
+        """Return whether the change takes the current password: it changes what the user logs in with."""
         return not self.changes.keys().isdisjoint(("username", "email"))
 
     def password(self) -> str:

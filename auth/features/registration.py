@@ -55,7 +55,7 @@ def register() -> tuple[dict[str, Any], int]:
     form = Registration.read(json_body(), password_min_length=auth.settings.password_min_length)
     password_hash = auth.passwords.hash(form.password)
     user, tokens = auth.database.write(
-        _create,
+        create,
         form.columns(),
         password_hash=password_hash,
         client=current_client(),
@@ -65,7 +65,7 @@ def register() -> tuple[dict[str, Any], int]:
     return responses.registration(user, tokens), 201
 
 
-def _create(
+def create(
     cur: Cursor,
     columns: dict[str, str | None],
     *,
@@ -74,6 +74,8 @@ def _create(
     settings: Settings,
     now: datetime,
 ) -> tuple[User, TokenPair]:
+    """Insert a user with a first session. Raises as `constraint_errors.store` does."""
+
     def insert(values: dict[str, str | None]) -> tuple[User, TokenPair]:
         with transaction(cur):
             user = users.create(cur, values, password_hash=password_hash)

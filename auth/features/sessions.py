@@ -52,7 +52,7 @@ def list_sessions() -> dict[str, Any]:
 @bp.delete("/sessions/<int:session_id>")
 @login_required
 def revoke_session(session_id: int) -> tuple[str, int]:
-    """Revoke one of the user's sessions, for the user. Answers 204, or 404 if there is no such live session."""
+    """Revoke one of the user's sessions, for the user. Answers 204, or 404 if it is not live."""
     if not require_found(current_auth().database.write(sessions.revoke_own, g.principal, session_id)):
         raise ApiError("not_found")
     return "", 204
@@ -62,7 +62,8 @@ def revoke_session(session_id: int) -> tuple[str, int]:
 @login_required
 def revoke_other_sessions() -> tuple[str, int]:
     """Revoke every session of the user but the current one, for the user. Answers 204."""
-    require_found(current_auth().database.write(sessions.revoke_others, g.principal) or None)
+    if not current_auth().database.write(sessions.revoke_others, g.principal):
+        raise g.principal.session_over()
     return "", 204
 
 

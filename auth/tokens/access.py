@@ -1,6 +1,6 @@
-"""The access token: a JWT that this service signs and its siblings verify by themselves.
+"""The access token: a JWT (RFC 7519) that this service signs and that its siblings verify by themselves.
 
-It is the only JWT there is: any other one with an `id` in it would log its holder in elsewhere.
+It is the only JWT of the service: siblings would accept any other one that has an `id` (token confusion).
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from typing import Any
 import jwt
 
 ALGORITHM = "HS256"
-MAX_CHARACTERS = 8192  # an email of 255 characters, each of them escaped in JSON, leaves it half empty
-LEEWAY_SECONDS = 10  # the clocks of two machines differ
-MAX_TIME = 1e300  # a float holds it; JSON has integers that none does
-MAX_ID = 2**63 - 1  # auth_sessions.id is BIGSERIAL, and so may be the users.id of an older table
+MAX_CHARACTERS = 8192  # twice the length of a token with the longest email, each character escaped in JSON
+LEEWAY_SECONDS = 10  # for machines whose clocks differ
+MAX_TIME = 1e300  # JSON allows integers that are too large for a float
+MAX_ID = 2**63 - 1  # the ids of auth_sessions, and of an older users, are BIGINT
 
 
 class TokenInvalid(Exception):
@@ -21,15 +21,15 @@ class TokenInvalid(Exception):
 
 
 class TokenExpired(TokenInvalid):
-    """The token was issued by this service and its time is over."""
+    """This service issued the token, and its lifetime is over."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a token that this service signed says. Times: seconds since the epoch."""
+    """The claims of a token that this service signed. Times: seconds since the epoch."""
 
     user_id: int
-    session_id: int | None  # None: issued by a version that had no sessions
+    session_id: int | None  # None: a version without sessions issued the token
     expires_at: float
     not_before: float
 
@@ -54,8 +54,8 @@ def issue(
 def verify(token: str, *, key: str, now: float) -> Claims:
     """Return the claims of an access token that this service issued.
 
-    now: seconds since the epoch. Raises TokenExpired or TokenInvalid. The algorithm is fixed
-    (RFC 8725 section 3.1). `sub`, `jti` and `sid` may be absent: earlier versions issued such tokens.
+    now: seconds since the epoch. Raises TokenExpired or TokenInvalid. The algorithm is fixed (RFC 8725
+    section 3.1). `sub`, `jti` and `sid` may be absent, because earlier versions issued such tokens.
     """
     claims = _signed_claims(token, key)
     if claims.not_before > now + LEEWAY_SECONDS:
@@ -65,17 +65,17 @@ def verify(token: str, *, key: str, now: float) -> Claims:
     return claims
 
 
-# A client sends one token many times, and what it says does not change; only the clock does.
+# A client sends one token many times. Its claims stay the same; `verify` compares them with the clock.
 @lru_cache(maxsize=4096)
 def _signed_claims(token: str, key: str) -> Claims:
-    if len(token) > MAX_CHARACTERS:  # PyJWT decodes the header before it looks at the signature
+    if len(token) > MAX_CHARACTERS:  # PyJWT decodes the header before it checks the signature
         raise TokenInvalid("length")
     try:
         claims = jwt.decode(
             token,
             key,
             algorithms=[ALGORITHM],
-            # verify() looks at the clock that it is given, PyJWT would look at another.
+            # verify() compares the times with `now`; PyJWT would read the clock of the machine.
             options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
         )
     except jwt.PyJWTError as exc:
@@ -86,7 +86,7 @@ def _signed_claims(token: str, key: str) -> Claims:
 
 def _user_id(claims: dict[str, Any]) -> int:
     user_id = claims.get("id")
-    if type(user_id) is not int or not 0 < user_id <= MAX_ID:  # True is an int, too
+    if type(user_id) is not int or not 0 < user_id <= MAX_ID:  # True is an int as well
         raise TokenInvalid("id")
     if claims.get("sub", str(user_id)) != str(user_id):
         raise TokenInvalid("sub")
@@ -103,6 +103,6 @@ def _session_id(claims: dict[str, Any]) -> int | None:
 def _time(claims: dict[str, Any], name: str) -> float:
     """Return a NumericDate (RFC 7519 section 2)."""
     value: Any = claims.get(name)
-    if type(value) not in (int, float) or not abs(value) < MAX_TIME:  # a NaN is not below it either
+    if type(value) not in (int, float) or not abs(value) < MAX_TIME:  # NaN fails this comparison, too
         raise TokenInvalid(name)
     return float(value)

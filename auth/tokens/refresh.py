@@ -2,8 +2,8 @@
 
 A token is a selector, which finds its session, and a verifier. A refresh replaces the verifier by one that is
 derived from it. The same token shown twice, by two tabs or after a lost answer, therefore leads to the same
-successor, although the successor is stored nowhere. Deriving it takes the old verifier, the salt in the database
-and the key of the service, all three.
+successor, although the successor is stored nowhere. Deriving it takes the old verifier, the salt in the
+database and the key of the service, all three.
 """
 
 import base64

@@ -105,7 +105,7 @@ def full(make_database: MakeDatabase) -> FlaskClient:
     client = client_on(make_database())
     app = client.application
     slots = PasswordHasher(Bcrypt(app), rounds=4, running=0, waiting=0)
-    app.extensions["services"] = replace(app.extensions["services"], passwords=slots)
+    app.extensions["auth"] = replace(app.extensions["auth"], passwords=slots)
     return client
 
 
@@ -217,7 +217,7 @@ def test_401_challenges_as_rfc_6750_says(request: pytest.FixtureRequest, code: s
 
 
 def test_pool_without_a_free_connection_is_503_busy(stocked: FlaskClient) -> None:
-    services = stocked.application.extensions["services"]
+    services = stocked.application.extensions["auth"]
     database, size = services.database, services.settings.db_pool_size
     held, finish = threading.Semaphore(0), threading.Event()
 
@@ -293,7 +293,7 @@ def test_login_that_the_databases_encoding_cannot_hold_is_401(make_database: Mak
 
 
 def test_error_of_the_data_is_not_taken_for_one_of_the_database(stocked: FlaskClient) -> None:
-    database = stocked.application.extensions["services"].database
+    database = stocked.application.extensions["auth"].database
 
     def divide(cur: cursor) -> None:
         cur.execute("SELECT 1 / 0")

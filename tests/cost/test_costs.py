@@ -188,7 +188,7 @@ def proxied_app(settings: Settings) -> Iterator[Flask]:
     gc.freeze()  # what the other tests left behind is not the service's to look through
     yield app
     gc.unfreeze()
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_login_strengthens_a_hash_of_fewer_rounds(make_database: MakeDatabase) -
 def test_replaced_hash_is_not_overwritten(app: Flask, register: Register, sql: Sql) -> None:
     user_id = register()["userId"]
     before = sql("SELECT password FROM users")
-    database = app.extensions["services"].database
+    database = app.extensions["auth"].database
 
     assert not database.write(users.replace_hash, user_id, old="another", new="new")
 

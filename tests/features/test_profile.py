@@ -645,7 +645,7 @@ def beside(make_database: MakeDatabase) -> Iterator[tuple[FlaskClient, str]]:
     url = make_database()
     app = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4))
     yield app.test_client(), url
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 @pytest.fixture
@@ -874,7 +874,7 @@ def test_passwords_are_checked_through_the_hash_slots(
     busy = client_of()
     full = PasswordHasher(Bcrypt(busy.application), rounds=4, running=0, waiting=0)
     extensions = busy.application.extensions
-    extensions["services"] = replace(extensions["services"], passwords=full)
+    extensions["auth"] = replace(extensions["auth"], passwords=full)
 
     answer = call(busy, method, path, token, body)
 

@@ -49,7 +49,7 @@ def log_in(client: FlaskClient, password: str) -> int:
 def app_without_hash_slots(db_url: str) -> Flask:
     app = create_app(Settings(db_url=db_url, secret_key=SECRET_KEY, bcrypt_rounds=4))
     full = PasswordHasher(Bcrypt(app), rounds=4, running=0, waiting=0)
-    app.extensions["services"] = replace(app.extensions["services"], passwords=full)
+    app.extensions["auth"] = replace(app.extensions["auth"], passwords=full)
     return app
 
 

@@ -42,7 +42,7 @@ def broken(make_database: MakeDatabase) -> Iterator[FlaskClient]:
     client.post(REGISTER, json=ADA)
     run_sql(url, "UPDATE users SET created_at = '20000-01-01'")
     yield client
-    client.application.extensions["services"].database.close()
+    client.application.extensions["auth"].database.close()
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_refresh_that_waited_for_the_database_leaves_the_whole_window(
     old = parsed(register()["refresh_token"])
     salt = b"s" * 32
     asked_at = datetime.now(timezone.utc) - timedelta(seconds=60)
-    app.extensions["services"].database.write(
+    app.extensions["auth"].database.write(
         sessions.rotate,
         handle_hash=old.selector_hash(),
         old_hash=old.hash(),

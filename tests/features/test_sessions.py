@@ -979,7 +979,7 @@ def purge(app: Flask) -> Callable[..., int]:
     """Purge through the app's own connections; returns how many sessions were removed."""
 
     def run(at_most: int = 1000) -> int:
-        database = app.extensions["services"].database
+        database = app.extensions["auth"].database
         removed = database.write(sessions.purge, now=datetime.now(timezone.utc), at_most=at_most)
         return int(removed)
 
@@ -1255,7 +1255,7 @@ class Recorded:
         return [statement.replace("\n\t", "\n").strip() for statement in statements]
 
     def close(self) -> None:
-        self.app.extensions["services"].database.close()
+        self.app.extensions["auth"].database.close()
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ def test_service_works_under_a_setting_of_the_database(make_database: MakeDataba
     refreshed = [answer(client, "POST /refresh", shown) for _ in range(2)]  # the first answer is lost
     me = answer(client, "GET /me", token=opened["token"])
     listed = answer(client, "GET /sessions", token=opened["token"])
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
     assert [status for status, _ in refreshed] == [200, 200]
     assert me == (200, opened["user"])

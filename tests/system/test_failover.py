@@ -111,4 +111,4 @@ def test_primary_that_became_read_only_under_open_connections_is_left(pair: Pair
         assert register("after") == 201
         assert client.get("/health").status_code == 200
     assert len(run_sql(pair.standby.server.url, "SELECT id FROM users")) == 2
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()

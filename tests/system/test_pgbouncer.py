@@ -131,7 +131,7 @@ def test_transaction_that_fails_leaves_nothing(url: str, postgres: Postgres) -> 
 def app(url: str) -> Iterator[Flask]:
     app = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4, db_pool_size=4))
     yield app
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 def call(app: Flask, line: str, status: int, body: object = None, *, token: object = None) -> dict[str, Any]:

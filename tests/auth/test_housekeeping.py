@@ -1,0 +1,115 @@
+"""What is over is removed, by one worker at a time, also if nobody logs in."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from auth import housekeeping
+from auth.housekeeping import BATCH_ROWS, LOCK
+from auth.services import Auth
+from config import Settings
+from db import Cursor, Database
+from tests.support import SECRET_KEY, service
+from tests.support.actor import Actor
+from tests.support.database import MakeDatabase, Sql, held_open, run_sql
+
+OVER = (
+    "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+    " expires_at, ip, user_agent) SELECT id, sha256(('h' || n)::bytea), ''::bytea, now(), now(),"
+    " now() - interval '1 s', now(), '', 'over' FROM users, generate_series(1, %s) AS n"
+)
+COUNT = "SELECT count(*) FROM auth_sessions WHERE user_agent = 'over'"
+
+
+@pytest.fixture
+def ada(client: FlaskClient) -> Actor:
+    return Actor(client).register()
+
+
+@pytest.fixture
+def auth(app: Flask) -> Auth:
+    found: Auth = app.extensions["auth"]
+    return found
+
+
+def messages(log_lines: list[dict[str, Any]]) -> list[str]:
+    return [line["message"] for line in log_lines if line["logger"] == "auth"]
+
+
+def test_run_removes_all_sessions_that_are_over(
+    ada: Actor, auth: Auth, sql: Sql, log_lines: list[dict[str, Any]]
+) -> None:
+    sql(OVER, 2 * BATCH_ROWS + 1)
+
+    housekeeping.run(auth.database)
+
+    assert sql(COUNT) == [(0,)]
+    assert ada.me().status_code == 200
+    assert messages(log_lines) == [f"sessions_purged count={2 * BATCH_ROWS + 1}"]
+
+
+def test_run_without_work_is_silent(ada: Actor, auth: Auth, log_lines: list[dict[str, Any]]) -> None:
+    housekeeping.run(auth.database)
+
+    assert messages(log_lines) == []
+
+
+def test_run_beside_another_worker_leaves_the_work_to_it(
+    ada: Actor, auth: Auth, settings: Settings, sql: Sql
+) -> None:
+    sql(OVER, 1)
+
+    with held_open(settings.db_url, f"SELECT pg_advisory_xact_lock({LOCK})"):
+        housekeeping.run(auth.database)
+        beside = sql(COUNT)
+    housekeeping.run(auth.database)
+
+    assert (beside, sql(COUNT)) == ([(1,)], [(0,)])
+
+
+def test_run_skips_a_session_that_is_locked(ada: Actor, auth: Auth, settings: Settings, sql: Sql) -> None:
+    sql(OVER, 2)
+
+    with held_open(settings.db_url, "SELECT FROM auth_sessions WHERE user_agent = 'over' LIMIT 1 FOR UPDATE"):
+        housekeeping.run(auth.database)
+        beside = sql(COUNT)
+
+    assert beside == [(1,)]
+
+
+def test_run_without_a_database_is_one_log_line(log_lines: list[dict[str, Any]]) -> None:
+    housekeeping.run(Database("postgresql://127.0.0.1:1/none"))
+
+    [message] = messages(log_lines)
+    assert message.startswith("sessions_not_purged: cannot connect: ")
+
+
+def test_run_that_fails_is_one_log_line(
+    auth: Auth, monkeypatch: pytest.MonkeyPatch, log_lines: list[dict[str, Any]]
+) -> None:
+    def fail(_cur: Cursor, **_: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(housekeeping, "PURGES", (fail,))
+
+    housekeeping.run(auth.database)
+
+    assert messages(log_lines) == ["housekeeping_failed"]
+
+
+@pytest.mark.slow
+def test_worker_removes_what_is_over_without_any_request(make_database: MakeDatabase, tmp_path: Path) -> None:
+    url = make_database()
+    sooner = "sed -i 's/^PERIOD_SECONDS = .*/PERIOD_SECONDS = 0.2/' auth/housekeeping.py"
+
+    with service.running(tmp_path / "log", before=sooner, DB_URL=url, SECRET_KEY=SECRET_KEY):
+        run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
+        run_sql(url, OVER, BATCH_ROWS + 1)
+        deadline = time.monotonic() + 20
+        while run_sql(url, COUNT) != [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -1,0 +1,175 @@
+"""The door behind every proof of identity: sessions and tokens, their limit, and a proof that is outdated."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from threading import Event
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from auth import sign_in, users
+from auth.errors import ApiError
+from auth.services import Auth
+from auth.sign_in import MAX_SESSIONS, Client
+from auth.users import Credential, User
+from db import Cursor, transaction
+from tests.support.actor import Actor
+from tests.support.database import Sql
+
+ADA = Credential(User(1, "ada", "ada@example.com", None, None, None), "hash")
+AGENTS = "SELECT user_agent FROM auth_sessions ORDER BY id"
+
+
+@pytest.fixture
+def ada(client: FlaskClient) -> Actor:
+    return Actor(client).register()
+
+
+def add_sessions(sql: Sql, count: int, *, agent: str, seconds_left: int = 3600) -> None:
+    """Add sessions of every user, each a little younger than the one before."""
+    sql(
+        "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+        " expires_at, ip, user_agent) SELECT users.id, sha256((%s || users.id || '-' || n)::bytea), '',"
+        " now() + n * interval '1 us', now(), now() + %s * interval '1 s', now() + interval '1 day', '', %s"
+        " FROM users, generate_series(1, %s) AS n",
+        agent,
+        seconds_left,
+        agent,
+        count,
+    )
+
+
+def open_session(cur: Cursor, auth: Auth, credential: Credential) -> None:
+    assert users.lock_credential(cur, credential)
+    now = datetime.now(timezone.utc)
+    sign_in.open_session(cur, credential.user, client=Client("", "test"), settings=auth.settings, now=now)
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_sign_in_beyond_the_limit_revokes_the_oldest_session(ada: Actor, sql: Sql) -> None:
+    add_sessions(sql, MAX_SESSIONS - 1, agent="script")
+
+    newest = ada.elsewhere()
+
+    assert ada.me().status_code == 401
+    assert newest.me().status_code == 200
+    assert sql("SELECT count(*) FROM auth_sessions") == [(MAX_SESSIONS,)]
+    assert sql("SELECT count(*) FROM auth_sessions WHERE user_agent = 'script'") == [(MAX_SESSIONS - 1,)]
+
+
+def test_sign_in_at_the_limit_revokes_nothing(ada: Actor, sql: Sql) -> None:
+    add_sessions(sql, MAX_SESSIONS - 2, agent="script")
+
+    ada.elsewhere()
+
+    assert ada.me().status_code == 200
+
+
+def test_limit_counts_no_session_that_is_over(ada: Actor, sql: Sql) -> None:
+    add_sessions(sql, MAX_SESSIONS, agent="over", seconds_left=-1)
+
+    ada.elsewhere()
+
+    assert ada.me().status_code == 200
+
+
+def test_limit_counts_no_session_of_another_user(ada: Actor, client: FlaskClient, sql: Sql) -> None:
+    add_sessions(sql, MAX_SESSIONS - 1, agent="script")
+
+    bob = Actor(client, "bob").register()
+
+    assert bob.me().status_code == 200
+    assert ada.me().status_code == 200
+
+
+def test_limit_is_exact_for_two_sign_ins_at_the_same_time(ada: Actor, app: Flask, sql: Sql) -> None:
+    add_sessions(sql, MAX_SESSIONS - 1, agent="script")
+    auth: Auth = app.extensions["auth"]
+    credential = auth.database.read(users.find_by_login, "ada")
+    assert credential
+    opened, go_on = Event(), Event()
+
+    def sign_in_slowly(cur: Cursor) -> None:
+        with transaction(cur):
+            open_session(cur, auth, credential)
+            opened.set()
+            go_on.wait(5)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(auth.database.write, sign_in_slowly)
+        assert opened.wait(5)
+        second = threads.submit(lambda: ada.elsewhere())
+        wait_until(lambda: bool(sql("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))
+        go_on.set()
+        first.result()
+        second.result()
+
+    assert sql("SELECT count(*) FROM auth_sessions") == [(MAX_SESSIONS,)]
+    assert sql("SELECT count(*) FROM auth_sessions WHERE user_agent = 'script'") == [(MAX_SESSIONS - 2,)]
+
+
+def test_session_of_a_transaction_that_fails_is_not_opened(ada: Actor, app: Flask, sql: Sql) -> None:
+    auth: Auth = app.extensions["auth"]
+    credential = auth.database.read(users.find_by_login, "ada")
+    assert credential
+    before = sql(AGENTS)
+
+    def open_session_and_fail(cur: Cursor) -> None:
+        with transaction(cur):
+            open_session(cur, auth, credential)
+            raise ApiError("internal_error")
+
+    with pytest.raises(ApiError):
+        auth.database.write(open_session_and_fail)
+
+    assert sql(AGENTS) == before
+
+
+def test_act_on_proof_proves_again_if_the_hash_was_replaced() -> None:
+    hashes, acted = iter(["old", "new"]), []
+
+    def prove() -> Credential:
+        return Credential(ADA.user, next(hashes))
+
+    def act(credential: Credential) -> str | None:
+        acted.append(credential.password_hash)
+        return "done" if credential.password_hash == "new" else None
+
+    credential, result = sign_in.act_on_proof(prove, act, refusal="invalid_credentials")
+
+    assert (credential.password_hash, result, acted) == ("new", "done", ["old", "new"])
+
+
+@pytest.mark.parametrize("refusal", ["invalid_credentials", "wrong_password"])
+def test_act_on_proof_gives_up_after_the_second_proof(refusal: str) -> None:
+    proofs = []
+
+    def prove() -> Credential:
+        proofs.append(ADA)
+        return ADA
+
+    with pytest.raises(ApiError) as refused:
+        sign_in.act_on_proof(prove, lambda _: None, refusal=refusal)
+
+    assert (refused.value.code, len(proofs)) == (refusal, 2)
+    assert refused.value.log_message == "password_changed user_id=1"
+
+
+def test_act_on_proof_without_a_proof_does_nothing() -> None:
+    def prove() -> Credential:
+        raise ApiError("wrong_password")
+
+    acted: list[Credential] = []
+    with pytest.raises(ApiError):
+        sign_in.act_on_proof(prove, acted.append, refusal="wrong_password")
+
+    assert acted == []
