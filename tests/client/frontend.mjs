@@ -1,4 +1,4 @@
-// What a page does with README's module; prints what it saw. tests/test_readme.py runs it beside session.mjs.
+// What a page does with the module of docs/clients.md; prints what it saw. tests/project/test_clients_doc.py runs it.
 const stored = new Map();
 globalThis.localStorage = {
   getItem: (key) => stored.get(key) ?? null,

@@ -22,7 +22,7 @@ from tests.support import PASSWORD, ROOT, SECRET_KEY, pgbouncer
 from tests.support.database import run_sql
 from tests.system.test_faults import Postgres, stopped
 
-README = (ROOT / "README.md").read_text()
+OPERATING = (ROOT / "docs/operating.md").read_text()
 
 pytestmark = pytest.mark.skipif(not pgbouncer.PROGRAM, reason="PgBouncer is not installed")
 SETTINGS = (
@@ -87,7 +87,7 @@ def test_settings_reach_nobody_else(url: str) -> None:
 def test_what_the_role_has_need_not_travel_with_each_statement(
     postgres: Postgres, mode: str, tmp_path: Path
 ) -> None:
-    lines = re.findall(r"^ALTER ROLE user_service SET (\w+)(.+);$", README, re.MULTILINE)
+    lines = re.findall(r"^ALTER ROLE user_service SET (\w+)(.+);$", OPERATING, re.MULTILINE)
     travelling = ""
 
     def ask(cur: cursor) -> None:

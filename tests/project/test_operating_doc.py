@@ -1,0 +1,155 @@
+"""docs/operating.md: its commands work when pasted, and its log events are those of the code."""
+
+import ast
+import re
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import requests
+
+from tests.support import ROOT, SECRET_KEY, service
+from tests.support.database import MakeDatabase, run_sql
+from tests.support.documents import OPERATING, blocks, rows
+
+EVENT = re.compile(r"[a-z]+(?:_[a-z]+)+(?=[ :]|$)")
+CODE = [*ROOT.glob("*.py")]
+CODE += [path for folder in ("auth", "ops", "runtime") for path in (ROOT / folder).rglob("*.py")]
+
+
+def in_a_copy(folder: Path) -> Path:
+    """Return a copy of the code with the virtual environment that the printed commands make."""
+    code = service.copy_code(folder / "code")
+    (code / ".venv").symlink_to(sys.prefix)
+    return code
+
+
+def filled_in(command: str, url: str) -> str:
+    """Return a command with the values that the document leaves to its reader."""
+    assert "DB_URL=... SECRET_KEY=... " in command
+    return command.replace(
+        "DB_URL=... SECRET_KEY=... ", f"DB_URL={shlex.quote(url)} SECRET_KEY={SECRET_KEY} "
+    )
+
+
+def test_printed_role_and_database_can_be_used_by_the_service(postgres_url: str, tmp_path: Path) -> None:
+    (commands,) = blocks(OPERATING, "sh", containing="CREATE ROLE")
+    *creating, serving = commands.splitlines()
+    name = f"user_service_test_{secrets.token_hex(6)}"
+    parts = urlsplit(postgres_url)
+    host = parts.netloc.rpartition("@")[2]
+    # The role and the database as they are printed, under another name and on the server of the tests.
+    (printed,) = re.findall(r"^DB_URL=(\S+) make run$", serving)
+    url = printed.replace("user_service", name).replace("localhost:5432", host)
+    url = urlunsplit(urlsplit(url)._replace(query=parts.query))
+
+    try:
+        for command in creating:
+            (statement,) = re.findall(r'^sudo -u postgres psql -c "(.+)"$', command)
+            run_sql(postgres_url, statement.replace("user_service", name))
+        done = subprocess.run(
+            ["sh", "-c", filled_in("DB_URL=... SECRET_KEY=... .venv/bin/flask --app app init-db", url)],
+            cwd=in_a_copy(tmp_path),
+            env=service.ENVIRON,
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        run_sql(postgres_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        run_sql(postgres_url, f"DROP ROLE IF EXISTS {name}")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("The database has everything that schema.sql describes.\n")
+
+
+def test_printed_commands_for_production_serve(make_database: MakeDatabase, tmp_path: Path) -> None:
+    (commands,) = blocks(OPERATING, "sh", containing=".venv/bin/gunicorn")
+    *installing, serving = commands.splitlines()
+    port = service.free_port()
+
+    started = subprocess.Popen(
+        ["sh", "-c", f"exec env {filled_in(serving, make_database())}"],
+        cwd=in_a_copy(tmp_path),
+        env=service.ENVIRON | {"PORT": str(port), "GUNICORN_WORKERS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    with started:
+        try:
+            health = status_of(f"http://127.0.0.1:{port}/health")
+        finally:
+            started.terminate()
+
+    assert installing == ["python3 -m venv .venv", ".venv/bin/pip install -r requirements.txt"]
+    assert health == 200
+    assert started.returncode == 0
+
+
+def status_of(url: str) -> int:
+    """Return the status of `url` once something listens there."""
+    deadline = time.monotonic() + service.START_SECONDS
+    while True:
+        try:
+            return requests.get(url, timeout=5).status_code
+        except requests.ConnectionError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app [a-z-]+", OPERATING))
+def test_printed_flask_commands_work(command: str, make_database: MakeDatabase, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", filled_in(f"DB_URL=... SECRET_KEY=... {command}", make_database())],
+        cwd=in_a_copy(tmp_path),
+        env=service.ENVIRON,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "code",
+    sorted(
+        set(re.findall(r"`python3 -c '([^']+)'`", OPERATING))
+        | set(re.findall(r"python3 -c '([^']+)'", (ROOT / ".env.example").read_text()))
+    ),
+)
+def test_printed_python_lines_work(code: str) -> None:
+    code = code.replace("\n", " ").replace("getpass()", "input()")
+
+    done = subprocess.run([sys.executable, "-c", code], input="p@ss/word", capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[\w%-]+\n", done.stdout)
+
+
+def events_of(module: Path) -> Iterator[str]:
+    """Yield the events that a module logs: the first word of a message, if it has an underscore."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        logged = node.args[:1] if getattr(node.func, "attr", "") in ("info", "warning", "error") else []
+        logged += [word.value for word in node.keywords if word.arg == "log_message"]
+        for text in logged:
+            start = text.values[0] if isinstance(text, ast.JoinedStr) else text
+            if isinstance(start, ast.Constant) and (event := EVENT.match(str(start.value))):
+                yield event[0]
+
+
+def test_table_of_events_is_that_of_the_code() -> None:
+    described = {
+        name
+        for events, _, _ in rows(OPERATING, "event", "level", "when")
+        for name in re.findall(r"`(\w+)", events)
+    }
+    source = "\n".join(path.read_text() for path in CODE)
+
+    assert {event for path in CODE for event in events_of(path)} <= described
+    assert [event for event in described if event not in source] == []
