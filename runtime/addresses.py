@@ -1,4 +1,4 @@
-"""Network addresses: whom a request came from, and where the service listens."""
+"""Network addresses: the client's address of a request, and the addresses on which the service listens."""
 
 import errno
 import os
@@ -9,56 +9,56 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-PORT_SECONDS = 5.0  # for the service before this one to leave its port
+MAX_PORT_WAIT_SECONDS = 5.0  # until a process that is being replaced has closed its port
 
 _WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^\]]+)\](?::[0-9]+)?")
 
 
 @lru_cache(maxsize=256)
 def of_client(text: str) -> str:
-    """Return the IP address in a REMOTE_ADDR or an entry of X-Forwarded-For, "" if it is something else.
+    """Return the IP address in a REMOTE_ADDR or in an entry of X-Forwarded-For.
 
-    Some proxies add the port, as 1.2.3.4:5678 or [2001:db8::1]:443. A socket for both versions of IP shows
-    1.2.3.4 as ::ffff:1.2.3.4.
+    Returns "" if the text is not an address. Some proxies add the port: 1.2.3.4:5678 or [2001:db8::1]:443. A
+    socket for both versions of IP shows 1.2.3.4 as ::ffff:1.2.3.4.
     """
-    with_port = _WITH_PORT.fullmatch(text.strip())
-    bare = with_port[1] or with_port[2] if with_port else text.strip()
+    parts = _WITH_PORT.fullmatch(text.strip())
+    host = parts[1] or parts[2] if parts else text.strip()
     try:
-        address: IPv4Address | IPv6Address | None = ip_address(bare.partition("%")[0])  # % begins a zone
+        address: IPv4Address | IPv6Address = ip_address(host.partition("%")[0])  # % begins the zone of IPv6
     except ValueError:
         return ""
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def to_listen_on(port: int) -> list[str]:
-    """Return gunicorn's `bind` for every address of this machine: IPv4, and IPv6 where the kernel has it."""
+    """Return gunicorn's `bind` for every address of this machine: IPv4, and IPv6 if the kernel has it."""
     ipv4, ipv6 = f"0.0.0.0:{port}", f"[::]:{port}"
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::", 0))
-            alone = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            is_ipv6_only = probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     except OSError:
         return [ipv4]
-    return [ipv6, ipv4] if alone else [ipv6]
+    return [ipv6, ipv4] if is_ipv6_only else [ipv6]
 
 
 def require_free(addresses: Iterable[object]) -> None:
-    """Wait until all (host, port) of `addresses` can be listened on. Raises SystemExit with a sentence.
+    """Wait until the service can listen on every (host, port) of `addresses`.
 
-    gunicorn itself tries five times, and says the same twice each time.
+    Other addresses, such as Unix sockets, are skipped. Raises SystemExit with a sentence if a port stays in
+    use or may not be used. gunicorn itself would try five times and log the problem twice each time.
     """
-    until = time.monotonic() + PORT_SECONDS
+    deadline = time.monotonic() + MAX_PORT_WAIT_SECONDS
     for address in addresses:
-        while isinstance(address, tuple) and (problem := _problem(address)):
-            if problem != errno.EADDRINUSE or time.monotonic() > until:
-                raise SystemExit(
-                    f"Port {address[1]} cannot be used ({os.strerror(problem)}): choose another with PORT."
-                )
+        while isinstance(address, tuple) and (error_number := _bind_error(address)):
+            if error_number != errno.EADDRINUSE or time.monotonic() > deadline:
+                reason = os.strerror(error_number)
+                raise SystemExit(f"Port {address[1]} cannot be used ({reason}): choose another with PORT.")
             time.sleep(0.1)
 
 
-def _problem(address: tuple[str, int]) -> int:
-    """Return the error number that keeps us from listening on `address`, 0 when nothing does."""
+def _bind_error(address: tuple[str, int]) -> int:
+    """Return the error number of binding a socket to `address`, 0 if binding succeeds."""
     with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

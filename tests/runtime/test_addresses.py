@@ -63,7 +63,7 @@ def test_service_listens_twice_where_a_socket_has_ipv6_alone(monkeypatch: pytest
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_port_in_use_is_one_sentence(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    monkeypatch.setattr(addresses, "PORT_SECONDS", 0.1)
+    monkeypatch.setattr(addresses, "MAX_PORT_WAIT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 

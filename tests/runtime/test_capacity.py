@@ -125,7 +125,7 @@ def test_defaults_fit_the_machine_and_the_database(
     workers: int,
     pool: int,
 ) -> None:
-    monkeypatch.setattr(capacity, "cores", lambda: cores)
+    monkeypatch.setattr(capacity, "available_cpus", lambda: cores)
     monkeypatch.setattr(capacity, "memory", lambda: memory)
 
     settings = Settings.from_env(KEYS | given)
