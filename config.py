@@ -1,74 +1,183 @@
-"""The settings of the service: read from a mapping, checked together, frozen.
+"""The settings of the service. Each one is declared here, once, and nowhere else in the code.
 
-Nothing is read at import. `read_environment` is the one place that looks at the
-process environment and at `.env`; tests build `Settings` by hand.
+Nothing is read at import. `read_environment` alone looks at the process environment and at `.env`; tests
+build `Settings` by hand. `make settings` writes the documentation of the variables after a change.
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from io import StringIO
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import click
-from dotenv.parser import Binding, parse_stream
+from runtime import capacity, declarations, environment, settings
+from runtime.declarations import Computed, setting
+from runtime.declarations import ConfigError as ConfigError  # callers catch it from here
+from runtime.settings import WholeNumber
 
-from runtime import capacity, settings
-
-DEFAULT_CORS_ORIGINS = (
-    "http://localhost:3000",
-    "http://localhost:3001",
-    "http://127.0.0.1:3000",
-    "http://127.0.0.1:3001",
-)
+SAMPLE_SECRET_KEY = "development-only-secret-key-do-not-deploy"  # noqa: S105
 SAMPLE_SECRET_KEYS = frozenset(
-    {"change-me", "changeme", "secret", "dev", "your-secret-key", "development-only-secret-key-do-not-deploy"}
+    {"change-me", "changeme", "secret", "dev", "your-secret-key", SAMPLE_SECRET_KEY}
 )
 DAY_SECONDS = 24 * 3600
+MAX_LIFETIME_SECONDS = 366 * DAY_SECONDS
 MAX_BODY_BYTES = 64 * 1024
-RETRY_AFTER_SECONDS = 2  # what a 503 tells clients
+RETRY_AFTER_SECONDS = 2  # in the header of every 503
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
+FOREIGN_WORDS = ("FLASK",)  # FLASK_APP and others that begin so belong to Flask
 
-
-class ConfigError(click.ClickException):
-    """Every bad variable with what it must be; never the value that was given.
-
-    A ClickException, so that the `flask` command prints it as a sentence and exits with 1.
-    """
-
-    def __init__(self, problems: Mapping[str, str], doubts: Sequence[str] = ()) -> None:
-        self.problems = dict(problems)
-        listed = "; ".join(f"{name} {rule}" for name, rule in self.problems.items())
-        super().__init__(" ".join([f"The service cannot start: {listed}.", *doubts]))
+BASICS, BROWSERS, SESSIONS = "Basics", "Browsers", "Tokens and sessions"
+PROXIES, PASSWORDS, LOGGING, CAPACITY = "Proxies", "Passwords", "Logging", "Capacity"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator may set. README.md explains every variable."""
+    """Everything that an operator may set. The order is that of the documentation and of error messages."""
 
-    db_url: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    port: int = 8080
-    debug: bool = False
-    cors_origins: tuple[str, ...] = DEFAULT_CORS_ORIGINS
-    jwt_expires_seconds: int = 3600
-    bcrypt_rounds: int = 12
-    password_min_length: int = 8
-    log_level: str = "INFO"
-    refresh_expires_seconds: int = 14 * DAY_SECONDS
-    session_max_seconds: int = 30 * DAY_SECONDS  # NIST SP 800-63B-4, AAL1
-    refresh_reuse_seconds: int = 10
-    trusted_proxies: int = 0
-    keepalive_seconds: int = 75  # longer than load balancers keep an idle connection
-    gunicorn_workers: int = field(default_factory=lambda: capacity.workers())
-    gunicorn_threads: int = 0  # 0: enough for everything that may wait, see gunicorn.conf.py
-    db_pool_size: int = capacity.POOL_SIZE  # a worker
-    hash_slots: int = field(default_factory=lambda: capacity.available_cpus())  # of all workers together
-    hash_queue: int = 32  # a worker
-    unknown_names: tuple[str, ...] = ()  # variables that look like ours
+    db_url: str = setting(
+        settings.db_url,
+        group=BASICS,
+        secret=True,
+        example="postgresql://user_service:user_service@localhost:5432/user_service",
+        other_names=("DATABASE_URL",),
+        help="URL of the PostgreSQL to use, `postgresql://user:password@host:5432/database`. Special"
+        " characters in the password are percent-encoded: `%40` is @. Required, but `make run` without it"
+        " starts a PostgreSQL of its own, and docker-compose always uses its own.",
+    )
+    secret_key: str = setting(
+        settings.secret_key,
+        group=BASICS,
+        secret=True,
+        exact=True,  # sibling services share it byte for byte
+        example=SAMPLE_SECRET_KEY,
+        other_names=("JWT_SECRET", "JWT_SECRET_KEY"),
+        help="Signs the tokens; every service that verifies them has the same key. It should be"
+        f" {MIN_KEY_BYTES} random bytes or more: fewer, or a sample value that everybody can look up, get a"
+        " warning at every start. Make your own:"
+        " `python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`. Required, but `make run` without"
+        " it makes one.",
+    )
+    port: int = setting(
+        WholeNumber(1, 65535),
+        group=BASICS,
+        default=8080,
+        help="Port on which the service listens; with docker-compose the port on this machine.",
+    )
+    debug: bool = setting(
+        settings.switch,
+        group=BASICS,
+        name="FLASK_DEBUG",
+        default=False,
+        help="With `make run`: reloader and debugger. Under gunicorn it only means `LOG_LEVEL=DEBUG`.",
+    )
+    cors_origins: tuple[str, ...] = setting(
+        settings.cors_origins,
+        group=BROWSERS,
+        default=(
+            "http://localhost:3000",
+            "http://localhost:3001",
+            "http://127.0.0.1:3000",
+            "http://127.0.0.1:3001",
+        ),
+        other_names=("ALLOWED_ORIGINS",),
+        help="The web frontends that may call from a browser, comma-separated, as `scheme://host[:port]`.",
+    )
+    jwt_expires_seconds: int = setting(
+        WholeNumber(1, MAX_LIFETIME_SECONDS),
+        group=SESSIONS,
+        default=3600,
+        help="Lifetime of an access token, in seconds.",
+    )
+    refresh_expires_seconds: int = setting(
+        WholeNumber(1, MAX_LIFETIME_SECONDS),
+        group=SESSIONS,
+        default=14 * DAY_SECONDS,
+        help="How long a session lasts without a refresh, in seconds. The default is 14 days.",
+    )
+    session_max_seconds: int = setting(
+        WholeNumber(1, MAX_LIFETIME_SECONDS),
+        group=SESSIONS,
+        default=30 * DAY_SECONDS,
+        help="How long a session lasts in all, in seconds. The default is 30 days (NIST SP 800-63B-4, AAL1).",
+    )
+    refresh_reuse_seconds: int = setting(
+        WholeNumber(0, 300),
+        group=SESSIONS,
+        default=10,
+        help="How long a refresh token that was just replaced still gets its successor, in seconds: for two"
+        " tabs that refresh at the same moment, and for a client that did not receive the answer.",
+    )
+    trusted_proxies: int = setting(
+        WholeNumber(0, 10),
+        group=PROXIES,
+        default=0,
+        help="Number of proxies in front of the service, each of which adds the address that it saw to"
+        " `X-Forwarded-For`.",
+    )
+    keepalive_seconds: int = setting(
+        WholeNumber(1, 3600),
+        group=PROXIES,
+        default=75,
+        help="How long an idle connection is kept, in seconds: longer than the proxy or load balancer in"
+        " front keeps its own (see Behind a proxy).",
+    )
+    bcrypt_rounds: int = setting(
+        WholeNumber(4, 16),
+        group=PASSWORDS,
+        default=12,
+        help=f"Cost of a password hash; each step doubles it. Below {MIN_SAFE_BCRYPT_ROUNDS} the service"
+        " warns. A login strengthens a weaker hash. Lowering the cost lets the response time of a refusal"
+        " reveal which accounts have older, stronger hashes.",
+    )
+    password_min_length: int = setting(
+        WholeNumber(8, 64),
+        group=PASSWORDS,
+        default=8,
+        help="Length of the shortest password that a user may choose, in characters.",
+    )
+    log_level: str = setting(
+        settings.log_level,
+        group=LOGGING,
+        default="INFO",
+        help=f"The lowest level that is logged: one of {', '.join(settings.LOG_LEVELS)}.",
+    )
+    gunicorn_workers: int = setting(
+        WholeNumber(1, 64),
+        group=CAPACITY,
+        default=Computed(
+            lambda: capacity.workers(), "one a core, as far as memory and PostgreSQL's 100 connections allow"
+        ),
+        other_names=("WEB_CONCURRENCY",),
+        help="Number of gunicorn's worker processes.",
+    )
+    gunicorn_threads: int = setting(
+        WholeNumber(4, 1000),
+        group=CAPACITY,
+        default=Computed(lambda: 0, "enough for all requests that may wait"),  # gunicorn.conf.py counts them
+        help="Threads of each process. Fewer than can wait for the limits below get a warning.",
+    )
+    db_pool_size: int = setting(
+        WholeNumber(1, 100),
+        group=CAPACITY,
+        default=capacity.POOL_SIZE,
+        help="Connections to PostgreSQL that each process may hold; one more is kept for `/health`. The"
+        " default is smaller if there are so many workers that PostgreSQL's 100 connections would not"
+        " suffice.",
+    )
+    hash_slots: int = setting(
+        WholeNumber(1, 64),
+        group=CAPACITY,
+        default=Computed(
+            lambda: capacity.available_cpus(), "the cores, or the share of them that a container has"
+        ),
+        help="Password hashes that all processes together compute at once.",
+    )
+    hash_queue: int = setting(
+        WholeNumber(0, 1000),
+        group=CAPACITY,
+        default=32,
+        help="Requests of each process that may wait for a hash slot; more get 503 `busy`.",
+    )
+    unknown_names: tuple[str, ...] = ()  # variables in .env that resemble the ones above
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -76,137 +185,49 @@ class Settings:
 
         Raises ConfigError with every bad variable, not only the first.
         """
-        found: dict[str, Any] = {}
-        problems: dict[str, str] = {}
-        for name, parse in _PARSERS.items():
-            raw = _bare(environ, name)
-            try:
-                if raw:
-                    found[_FIELDS.get(name, name.lower())] = parse(raw)
-                elif name in _REQUIRED:
-                    problems[name] = "is required"
-            except ValueError as rule:
-                problems[name] = str(rule)
-        unknown = tuple(name for name in environ if name not in _PARSERS and _looks_like_ours(name))
+        known = declarations.declarations(cls)
+        unknown = tuple(environment.slips(environ, known, FOREIGN_WORDS))
+        values, problems = declarations.read(cls, environ)
         if problems:
-            raise ConfigError(problems, [_doubt(name) for name in unknown])
-        if found.get("debug"):
-            found["log_level"] = "DEBUG"
-        workers = found.setdefault(
-            "gunicorn_workers", capacity.workers(found.get("db_pool_size", capacity.POOL_SIZE))
+            raise ConfigError(problems, [environment.doubt(name, known) for name in unknown])
+        if values.get("debug"):
+            values["log_level"] = "DEBUG"
+        workers = values.setdefault(
+            "gunicorn_workers", capacity.workers(values.get("db_pool_size", capacity.POOL_SIZE))
         )
-        found.setdefault("db_pool_size", capacity.pool_size(workers))
-        return cls(**found, unknown_names=unknown)
+        values.setdefault("db_pool_size", capacity.pool_size(workers))
+        return cls(**values, unknown_names=unknown)
 
     def doubts(self) -> list[str]:
-        """Return which names in `.env` are perhaps meant for this service but are none of its variables."""
-        return [_doubt(name) for name in self.unknown_names]
+        """Return a sentence for every name in `.env` that is perhaps meant for this service but unknown."""
+        known = declarations.declarations(type(self))
+        return [environment.doubt(name, known) for name in self.unknown_names]
 
     def warnings(self) -> list[str]:
         """Return what an operator should mend although the service can run with it."""
-        found = []
+        warnings = []
         if settings.bare(self.secret_key) != self.secret_key:
-            found.append(
+            warnings.append(
                 "SECRET_KEY begins or ends with a line end, a blank or quotes, which are part of it: a"
                 " service that has it without them refuses the tokens of this one"
             )
         if settings.bare(self.secret_key) in SAMPLE_SECRET_KEYS:
-            found.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
+            warnings.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
         elif len(self.secret_key.encode()) < MIN_KEY_BYTES:
-            found.append(
+            warnings.append(
                 f"SECRET_KEY is shorter than {MIN_KEY_BYTES} bytes: it can be guessed, tokens forged"
             )
         if self.bcrypt_rounds < MIN_SAFE_BCRYPT_ROUNDS:
-            found.append(f"BCRYPT_ROUNDS is below {MIN_SAFE_BCRYPT_ROUNDS}: stolen hashes are cheap to guess")
-        return found
+            warnings.append(
+                f"BCRYPT_ROUNDS is below {MIN_SAFE_BCRYPT_ROUNDS}: stolen hashes are cheap to guess"
+            )
+        return warnings
 
 
 def read_environment(directory: Path | None = None) -> dict[str, str]:
     """Return the service's variables of the process environment over all of the `.env` in `directory`.
 
-    directory: that of this file when None. `${...}` is not expanded, so a secret may contain it. Empty
-    values are left out. Raises ConfigError.
+    directory: that of config.py if None. Variables without a value are left out. Raises ConfigError.
     """
-    from_file = _read_file((directory or Path(__file__).parent) / ".env")
-    return from_file | {name: os.environ[name] for name in _PARSERS if _bare(os.environ, name)}
-
-
-def _bare(environ: Mapping[str, str], name: str) -> str:
-    """Return a value without what an editor or an env-file put around it.
-
-    SECRET_KEY stays as it is, for sibling services share it byte for byte.
-    """
-    raw = environ.get(name, "")
-    return raw if name == "SECRET_KEY" and settings.bare(raw) else settings.bare(raw)
-
-
-def _read_file(path: Path) -> dict[str, str]:
-    """Return the values that a `.env` holds, none when there is no such file. Raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a byte order mark
-    except (FileNotFoundError, IsADirectoryError):  # some keep a virtual environment under this name
-        return {}
-    except UnicodeDecodeError:
-        raise ConfigError({str(path): "must be UTF-8 text"}) from None
-    except OSError as exc:
-        raise ConfigError({str(path): f"cannot be read ({exc.strerror})"}) from None
-    bindings = list(parse_stream(StringIO(text)))
-    if bad := [_line(binding) for binding in bindings if binding.error]:
-        raise ConfigError({f"{path}, line {', '.join(bad)},": "cannot be read: NAME=value is expected"})
-    return {binding.key: binding.value for binding in bindings if binding.key and binding.value}
-
-
-def _line(binding: Binding) -> str:
-    """Return the number of the line that a statement of a `.env` is on; its text begins with empty lines."""
-    text = binding.original.string
-    return str(binding.original.line + text[: len(text) - len(text.lstrip())].count("\n"))
-
-
-def _looks_like_ours(name: str) -> bool:
-    """Return whether `name` is perhaps meant for this service; FLASK_APP and its like are Flask's own."""
-    words = {known.partition("_")[0] for known in _PARSERS} - {"FLASK"}
-    return bool(_meant(name)) or name.partition("_")[0] in words
-
-
-def _meant(name: str) -> str | None:
-    """Return the variable that `name` is probably a slip of."""
-    if name in _NAMES_ELSEWHERE:
-        return _NAMES_ELSEWHERE[name]
-    return next(iter(get_close_matches(name.upper(), _PARSERS, n=1, cutoff=0.8)), None)
-
-
-def _doubt(name: str) -> str:
-    meant = _meant(name)
-    return f"{name} in .env is no variable of this service" + (f": is {meant} meant?" if meant else ".")
-
-
-_REQUIRED = ("DB_URL", "SECRET_KEY")
-_NAMES_ELSEWHERE = {  # what other services call it
-    "ALLOWED_ORIGINS": "CORS_ORIGINS",
-    "DATABASE_URL": "DB_URL",
-    "JWT_SECRET": "SECRET_KEY",
-    "JWT_SECRET_KEY": "SECRET_KEY",
-    "WEB_CONCURRENCY": "GUNICORN_WORKERS",
-}
-_FIELDS = {"FLASK_DEBUG": "debug"}
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "DB_URL": settings.db_url,
-    "SECRET_KEY": settings.secret_key,
-    "PORT": settings.whole_number(1, 65535),
-    "FLASK_DEBUG": settings.switch,
-    "CORS_ORIGINS": settings.cors_origins,
-    "JWT_EXPIRES_SECONDS": settings.whole_number(1, 366 * DAY_SECONDS),
-    "REFRESH_EXPIRES_SECONDS": settings.whole_number(1, 366 * DAY_SECONDS),
-    "SESSION_MAX_SECONDS": settings.whole_number(1, 366 * DAY_SECONDS),
-    "REFRESH_REUSE_SECONDS": settings.whole_number(0, 300),
-    "TRUSTED_PROXIES": settings.whole_number(0, 10),
-    "KEEPALIVE_SECONDS": settings.whole_number(1, 3600),
-    "BCRYPT_ROUNDS": settings.whole_number(4, 16),
-    "PASSWORD_MIN_LENGTH": settings.whole_number(8, 64),
-    "LOG_LEVEL": settings.log_level,
-    "GUNICORN_WORKERS": settings.whole_number(1, 64),
-    "GUNICORN_THREADS": settings.whole_number(4, 1000),
-    "DB_POOL_SIZE": settings.whole_number(1, 100),
-    "HASH_SLOTS": settings.whole_number(1, 64),
-    "HASH_QUEUE": settings.whole_number(0, 1000),
-}
+    path = (directory or Path(__file__).parent) / ".env"
+    return environment.read(path, declarations.declarations(Settings))

@@ -1,10 +1,11 @@
-"""The kinds of values that a setting may have: each turns a text into one, or raises what it must be.
+"""The kinds of values that a setting may have.
 
-No message repeats the text, for it may be a secret, or a password in the wrong place.
+Each kind is called with a text. It returns the value, or raises ValueError with the rule that the text
+breaks. No rule repeats the text: the text may be a secret, or a password in the wrong place.
 """
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 import psycopg2
@@ -14,7 +15,8 @@ from psycopg2.extensions import parse_dsn
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-_AROUND = "\ufeff\u200b \t\r\n\v\f\u00a0"  # a byte order mark, what a secret's file ends with, pasted blanks
+# A byte order mark, the line end of a file that holds a secret, blanks that were pasted.
+_SURROUNDINGS = "\ufeff\u200b \t\r\n\v\f\u00a0"
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True}
 _SWITCH |= {"0": False, "false": False, "no": False, "off": False}
 _DB_URL_RULE = (
@@ -27,7 +29,7 @@ _SSL_MODE_RULE = (
     "must have an sslmode that libpq knows: disable, allow, prefer, require, verify-ca or verify-full; what"
     " others call no-verify is require"
 )
-_FOR_OTHER_TOOLS = {  # what they add to the URL, and libpq refuses
+_RULES_FOR_OTHER_TOOLS = {  # they add parts to the URL that libpq refuses
     r"postgres(ql)?\+": "must begin with postgresql:// alone: leave out the + and the driver behind it",
     r".*[?&]schema=": "must do without schema=: ALTER ROLE ... SET search_path does that for every tool",
     r".*[?&](pgbouncer|connection_limit|pool_timeout|statement_cache_size)=": (
@@ -40,25 +42,28 @@ _ORIGIN_RULE = (
     " punycode if need be"
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_UNLIKE_BROWSERS = re.compile("[\u00df\u03c2\u200c\u200d]")  # Python's codec for host names changes these
+# Browsers keep these characters in a host name; Python's codec for host names (IDNA 2003) changes them.
+_UNLIKE_BROWSERS = re.compile("[\u00df\u03c2\u200c\u200d]")
 
 
 def bare(raw: str) -> str:
     """Return `raw` without blanks, line ends, a byte order mark or a pair of quotes around it."""
-    text = raw.strip(_AROUND)
+    text = raw.strip(_SURROUNDINGS)
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
-    return text[1:-1].strip(_AROUND) if quoted else text
+    return text[1:-1].strip(_SURROUNDINGS) if quoted else text
 
 
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """Return what reads a number from `low` to `high`."""
+@dataclass(frozen=True)
+class WholeNumber:
+    """The kind of a number from `low` to `high`, in decimal ASCII digits."""
 
-    def parse(raw: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", raw) or not low <= int(raw) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
+    low: int
+    high: int
+
+    def __call__(self, raw: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", raw) or not self.low <= int(raw) <= self.high:
+            raise ValueError(f"must be a whole number from {self.low} to {self.high}")
         return int(raw)
-
-    return parse
 
 
 def switch(raw: str) -> bool:
@@ -74,14 +79,20 @@ def log_level(raw: str) -> str:
 
 
 def db_url(raw: str) -> str:
-    """Return a URL that libpq can read. What libpq would misread and then quote in an error is refused."""
+    """Return a URL that libpq reads as it is meant.
+
+    A URL that libpq misreads is refused: libpq would take a part of the password for a host or a port, and
+    its error would quote that part in the log.
+    """
     try:
         parsed = parse_dsn(raw) if raw.startswith(("postgresql://", "postgres://")) else None
     except (psycopg2.ProgrammingError, UnicodeEncodeError):
         parsed = None
-    # Not in the "except", nor with a cause: the driver's text quotes parts of the URL.
+    # Raised outside of "except", without a cause: the text of the driver's error quotes parts of the URL.
     if parsed is None or _is_misread(raw) or not _are_ports(parsed.get("port", "")):
-        hints = (hint for pattern, hint in _FOR_OTHER_TOOLS.items() if re.match(pattern, raw, re.DOTALL))
+        hints = (
+            hint for pattern, hint in _RULES_FOR_OTHER_TOOLS.items() if re.match(pattern, raw, re.DOTALL)
+        )
         raise ValueError(next(hints, _DB_URL_RULE))
     if parsed.get("sslmode", "") not in _SSL_MODES:
         raise ValueError(_SSL_MODE_RULE)
@@ -89,19 +100,21 @@ def db_url(raw: str) -> str:
 
 
 def _is_misread(url: str) -> bool:
-    """Return whether a part of the password is taken for a host or a database.
+    """Return whether libpq takes a part of the password for a host or a database.
 
-    To libpq the first @ ends the password, unless a / comes before it.
+    For libpq the first @ ends the password, unless a / comes before it. A second @ was meant as the end.
     """
     rest = url.partition("://")[2]
-    behind_password = re.sub(r"^[^@/]*@", "", rest)
-    return "@" in behind_password.partition("?")[0]
+    after_password = re.sub(r"^[^@/]*@", "", rest)
+    return "@" in after_password.partition("?")[0]
 
 
-def _are_ports(listed: str) -> bool:
-    """Return whether `listed`, which has a place for each host, names ports."""
+def _are_ports(comma_separated: str) -> bool:
+    """Return whether every entry of a comma-separated list is a port. An empty entry is the default port."""
     return all(
-        re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535 for port in listed.split(",") if port
+        re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535
+        for port in comma_separated.split(",")
+        if port
     )
 
 
@@ -116,7 +129,7 @@ def secret_key(raw: str) -> str:
 
 
 def cors_origins(raw: str) -> tuple[str, ...]:
-    """Return origins as browsers write them."""
+    """Return the origins of a comma-separated list as browsers write them in the header Origin."""
     origins = tuple(_origin(origin.strip()) for origin in raw.split(",") if origin.strip())
     if not origins:
         raise ValueError(_ORIGIN_RULE)
@@ -129,12 +142,14 @@ def _origin(text: str) -> str:
     if not parts or port > 65535 or _UNLIKE_BROWSERS.search(text):
         raise ValueError(_ORIGIN_RULE)
     scheme = parts[1].lower()
-    shown = "" if port in (0, _DEFAULT_PORTS.get(scheme)) else f":{port}"
-    return f"{scheme}://{_host(parts[2].lower())}{shown}"
+    suffix = (
+        "" if port in (0, _DEFAULT_PORTS.get(scheme)) else f":{port}"
+    )  # browsers leave the default port out
+    return f"{scheme}://{_host(parts[2].lower())}{suffix}"
 
 
 def _host(text: str) -> str:
-    """Return a host in lower case as browsers write it: IPv6 in its short form, other scripts in punycode."""
+    """Return a lower-case host as browsers write it: IPv6 in its short form, non-ASCII names in punycode."""
     try:
         if text.startswith("["):
             return f"[{IPv6Address(text[1:-1])}]"

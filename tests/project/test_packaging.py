@@ -17,12 +17,12 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-import config
 from config import Settings, read_environment
 from ops import healthcheck as healthcheck_module
+from runtime.declarations import declarations
 from tests.support import ROOT, SECRET_KEY, service
 
-VARIABLES = set(config._PARSERS)
+VARIABLES = {declaration.variable for declaration in declarations(Settings)}
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 DEFAULTS = Settings.from_env({"DB_URL": NO_DATABASE, "SECRET_KEY": SECRET_KEY})
 

@@ -1,0 +1,130 @@
+"""Declared settings: reading them, required ones, and optional groups."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from runtime.declarations import Computed, ConfigError, declarations, optional_group, read, setting
+from runtime.settings import WholeNumber, switch
+
+
+@dataclass(frozen=True)
+class MailSettings:
+    smtp_url: str = setting(str, secret=True, help="The mail server.")
+    mail_from: str = setting(str, help="The sender of every mail.")
+    retries: int = setting(WholeNumber(1, 9), name="MAIL_RETRIES", default=3, help="Tries of one mail.")
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    key: str = setting(str, group="Basics", secret=True, exact=True, help="The key.")
+    size: int = setting(
+        WholeNumber(1, 9), group="Basics", default=Computed(lambda: 4, "half"), help="A size."
+    )
+    debug: bool = setting(switch, group="Basics", name="FLASK_DEBUG", default=False, help="The debugger.")
+    mail: MailSettings | None = optional_group("Mail", MailSettings)
+    seen: tuple[str, ...] = ()  # no setting
+
+
+MAIL = {"SMTP_URL": "smtp://mail.example", "MAIL_FROM": "ada@example.com"}
+
+
+def sample(**environ: str) -> SampleSettings:
+    values, problems = read(SampleSettings, {"KEY": "k"} | environ)
+    assert problems == {}
+    return SampleSettings(**values)
+
+
+def problems(**environ: str) -> dict[str, str]:
+    return read(SampleSettings, {"KEY": "k"} | environ)[1]
+
+
+def test_variable_is_the_name_of_the_field_in_capitals_unless_another_is_declared() -> None:
+    names = {declaration.field: declaration.variable for declaration in declarations(SampleSettings)}
+
+    assert names == {
+        "key": "KEY",
+        "size": "SIZE",
+        "debug": "FLASK_DEBUG",
+        "smtp_url": "SMTP_URL",
+        "mail_from": "MAIL_FROM",
+        "retries": "MAIL_RETRIES",
+    }
+
+
+def test_settings_of_an_optional_group_belong_to_its_title() -> None:
+    groups = [declaration.group for declaration in declarations(SampleSettings)]
+
+    assert groups == ["Basics"] * 3 + ["Mail"] * 3
+
+
+def test_unset_settings_have_their_defaults() -> None:
+    assert sample() == SampleSettings(key="k", size=4, debug=False, mail=None)
+
+
+def test_set_values_are_parsed() -> None:
+    assert sample(SIZE=" 2\n", FLASK_DEBUG="on") == SampleSettings(key="k", size=2, debug=True)
+
+
+def test_exact_setting_keeps_what_is_around_its_text() -> None:
+    assert sample(KEY='"k"\n').key == '"k"\n'
+
+
+@pytest.mark.parametrize("text", ["", " ", '""\n'])
+def test_required_setting_that_is_blank_is_a_problem(text: str) -> None:
+    assert problems(KEY=text) == {"KEY": "is required"}
+
+
+def test_every_problem_is_reported_in_the_order_of_the_declarations() -> None:
+    environ = {
+        "MAIL_RETRIES": "0",
+        "MAIL_FROM": "ada@example.com",
+        "FLASK_DEBUG": "x",
+        "SIZE": "0",
+        "KEY": "",
+    }
+
+    assert list(problems(**environ)) == ["KEY", "SIZE", "FLASK_DEBUG", "SMTP_URL", "MAIL_RETRIES"]
+
+
+def test_group_without_its_required_settings_is_none() -> None:
+    assert sample(MAIL_RETRIES="5").mail is None
+
+
+def test_group_with_its_required_settings_is_read() -> None:
+    assert sample(**MAIL, MAIL_RETRIES="5").mail == MailSettings(
+        smtp_url="smtp://mail.example", mail_from="ada@example.com", retries=5
+    )
+
+
+def test_group_with_its_required_settings_has_defaults() -> None:
+    mail = sample(**MAIL).mail
+
+    assert mail is not None
+    assert mail.retries == 3
+
+
+def test_group_of_which_a_part_is_set_names_what_is_missing() -> None:
+    assert problems(SMTP_URL="smtp://mail.example") == {"MAIL_FROM": "is required with SMTP_URL"}
+
+
+def test_bad_value_of_a_group_that_is_off_is_a_problem() -> None:
+    assert problems(MAIL_RETRIES="0") == {"MAIL_RETRIES": "must be a whole number from 1 to 9"}
+
+
+def test_bad_value_of_a_group_that_is_on_is_a_problem() -> None:
+    assert problems(**MAIL, MAIL_RETRIES="0") == {"MAIL_RETRIES": "must be a whole number from 1 to 9"}
+
+
+def test_secrets_are_not_shown_in_a_group_either() -> None:
+    text = repr(sample(KEY="hunter2", SMTP_URL="smtp://u:hunter2@mail", MAIL_FROM="ada@example.com"))
+
+    assert "ada@example.com" in text
+    assert "hunter2" not in text
+
+
+def test_error_is_one_sentence_with_every_problem_and_the_doubts() -> None:
+    error = ConfigError({"A": "is required", "B": "must be 1"}, ["C is unknown."])
+
+    assert error.message == "The service cannot start: A is required; B must be 1. C is unknown."
+    assert error.problems == {"A": "is required", "B": "must be 1"}
