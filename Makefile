@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 INSTALL_FAILED = echo "The installation failed; pip's last lines say why. If it could not download: behind a proxy set HTTPS_PROXY," \
 	"for a package index of your own set PIP_INDEX_URL ('$(BIN)/python -m pip config list' shows what is set). Then try again."
 
-.PHONY: help install run psql test lint format bench fuzz client openapi clean
+.PHONY: help install run psql test lint format bench fuzz client openapi settings clean
 
 help:
 	@echo "make run     serve on http://127.0.0.1:8080 with a PostgreSQL of its own"
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz    make up 100,000 calls and compare the answers with openapi.yaml, in under ten minutes (SEED=2 for others)"
 	@echo "make client  generate TypeScript types from openapi.yaml and use them against the service; needs Node.js"
 	@echo "make openapi make openapi.json of openapi.yaml"
+	@echo "make settings write the settings of config.py into .env.example and docs/operating.md"
 	@echo "make format  mend what the linter can"
 	@echo "make clean   remove all that the others made, but for the data of 'make run'"
 
@@ -75,6 +76,9 @@ tests/client/node_modules/.installed: tests/client/package.json
 
 openapi: $(STAMP)
 	$(BIN)/python -m tests.support.contract
+
+settings: $(STAMP)
+	$(BIN)/python -m dev.settings_docs
 
 format: $(STAMP)
 	$(BIN)/python -m ruff check --fix .
