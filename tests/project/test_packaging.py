@@ -241,14 +241,28 @@ def filled_in(value: str, **environ: str) -> str:
     return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: environ.get(found[1]) or found[2], value)
 
 
-def test_compose_names_every_variable_of_the_service(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]["user-service"]["environment"]) == VARIABLES
+def in_the_container(compose: dict[str, Any], env_file: dict[str, str], **shell: str) -> dict[str, str]:
+    """Return the environment of the service: `environment` goes before `env_file`, the shell before .env."""
+    environment = compose["services"]["user-service"]["environment"]
+    return env_file | {name: filled_in(value, **env_file | shell) for name, value in environment.items()}
+
+
+def test_compose_takes_every_variable_from_an_optional_env_file(compose: dict[str, Any]) -> None:
+    # The form with "required" needs Compose 2.24.
+    assert compose["services"]["user-service"]["env_file"] == [{"path": ".env", "required": False}]
+
+
+def test_compose_names_only_the_variables_that_env_file_must_not_decide(compose: dict[str, Any]) -> None:
+    environment = set(compose["services"]["user-service"]["environment"])
+
+    assert environment == {"DB_URL", "PORT", "SECRET_KEY"}
+    assert environment <= VARIABLES
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert set(re.findall(r"\$\{(\w+)", text)) == {"PORT", "SECRET_KEY"}
 
 
 def test_compose_without_an_environment_gives_the_defaults_and_a_warning(compose: dict[str, Any]) -> None:
-    environment = compose["services"]["user-service"]["environment"]
-
-    settings = Settings.from_env({name: filled_in(value) for name, value in environment.items()})
+    settings = Settings.from_env(in_the_container(compose, {}))
 
     assert replace(settings, db_url=NO_DATABASE, secret_key=SECRET_KEY) == DEFAULTS
     assert any("sample value" in warning for warning in settings.warnings())
@@ -256,9 +270,20 @@ def test_compose_without_an_environment_gives_the_defaults_and_a_warning(compose
 
 @pytest.mark.parametrize("name", sorted(VARIABLES - {"DB_URL", "PORT"}))
 def test_compose_passes_a_variable_on(compose: dict[str, Any], name: str) -> None:
-    value = compose["services"]["user-service"]["environment"][name]
+    assert in_the_container(compose, {name: "from .env"})[name] == "from .env"
 
-    assert filled_in(value, **{name: "given"}) == "given"
+
+@pytest.mark.parametrize("name", ["DB_URL", "PORT"])
+def test_compose_keeps_its_own_value(compose: dict[str, Any], name: str) -> None:
+    own = compose["services"]["user-service"]["environment"][name]
+
+    assert in_the_container(compose, {name: "from .env"}, **{name: "from the shell"})[name] == own
+
+
+def test_compose_takes_the_key_of_the_shell_first(compose: dict[str, Any]) -> None:
+    keys = {"SECRET_KEY": "from .env"}
+
+    assert in_the_container(compose, keys, SECRET_KEY="from the shell")["SECRET_KEY"] == "from the shell"
 
 
 def test_compose_publishes_the_port_on_this_machine_only(compose: dict[str, Any]) -> None:
