@@ -1,4 +1,4 @@
-"""Who sent a request, and where the service listens."""
+"""The client's address of a request, and the addresses on which the service listens."""
 
 import socket
 from typing import Any
@@ -52,11 +52,11 @@ def test_service_listens_on_ipv4_where_the_kernel_has_no_ipv6(monkeypatch: pytes
 
 
 def test_service_listens_twice_where_a_socket_has_ipv6_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Alone(socket.socket):
+    class IPv6OnlySocket(socket.socket):
         def getsockopt(self, *_: Any) -> int:  # type: ignore[override]
             return 1
 
-    monkeypatch.setattr(socket, "socket", Alone)
+    monkeypatch.setattr(socket, "socket", IPv6OnlySocket)
 
     assert addresses.to_listen_on(8080) == ["[::]:8080", "0.0.0.0:8080"]
 
@@ -64,16 +64,16 @@ def test_service_listens_twice_where_a_socket_has_ipv6_alone(monkeypatch: pytest
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_port_in_use_is_one_sentence(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setattr(addresses, "MAX_PORT_WAIT_SECONDS", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
 
         with pytest.raises(SystemExit, match=f"Port {port} cannot be used \\(Address already in use\\)"):
             addresses.require_free([(host, port)])
 
 
 def test_port_that_is_free_is_not_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
 
     addresses.require_free([("0.0.0.0", port), "unix:/run/service.sock", 3])
     socket.create_server(("127.0.0.1", port)).close()

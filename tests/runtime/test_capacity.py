@@ -19,7 +19,7 @@ def sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def root_with(folder: Path, files: dict[str, str]) -> Path:
-    """Return a folder that looks like / to who asks for limits."""
+    """Return a folder with the files in which the kernel shows the limits, as a stand-in for /."""
     for name, text in files.items():
         path = folder / name.replace("cgroup:", "sys/fs/cgroup/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def test_memory_is_that_of_the_control_group(
 
 
 @pytest.mark.parametrize(
-    ("cores", "memory", "given", "workers", "pool"),
+    ("cores", "memory", "environ", "workers", "pool"),
     [
         pytest.param(2, None, {}, 2, 8, id="one a core"),
         pytest.param(16, None, {}, 10, 8, id="PostgreSQL's connections"),
@@ -121,14 +121,14 @@ def test_defaults_fit_the_machine_and_the_database(
     monkeypatch: pytest.MonkeyPatch,
     cores: int,
     memory: int | None,
-    given: dict[str, str],
+    environ: dict[str, str],
     workers: int,
     pool: int,
 ) -> None:
     monkeypatch.setattr(capacity, "available_cpus", lambda: cores)
     monkeypatch.setattr(capacity, "memory", lambda: memory)
 
-    settings = Settings.from_env(KEYS | given)
+    settings = Settings.from_env(KEYS | environ)
 
     assert (settings.gunicorn_workers, settings.db_pool_size) == (workers, pool)
     assert settings.hash_slots == cores
