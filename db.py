@@ -20,8 +20,8 @@ from psycopg2.errors import (
 )
 from psycopg2.extensions import cursor
 
-from runtime import schema
-from runtime.connection import Connection, limit, transaction, wait
+from runtime import deadline, schema
+from runtime.connection import Connection, transaction, wait
 from runtime.deadline_cursor import STATEMENT_SECONDS, DeadlineCursor
 from runtime.faults import (
     Conflict,
@@ -32,7 +32,7 @@ from runtime.faults import (
     ServerFault,
     StatementRefused,
     described,
-    translated,
+    translate,
 )
 from runtime.hosts import Hosts
 from runtime.pool import Pool, PoolExhausted
@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 
 OPERATION_SECONDS = 4.0  # waiting, connecting, the statement and its one retry together
-WAITING = 32  # how many threads may wait for a pooled connection
+MAX_POOL_WAITERS = 32  # how many threads may wait for a pooled connection
 WAIT_SECONDS = 1.0
 PING_SECONDS = 2.0
 SCHEMA_SECONDS = 20.0  # at start; building an index on a large table takes a while
@@ -84,17 +84,17 @@ class Database:
         psycopg2.extensions.set_wait_callback(wait)
         self._hosts = Hosts(url, statement_seconds=STATEMENT_SECONDS)
         connect = self._hosts.connect
-        self._pool = Pool(connect, size=pool_size, waiting=WAITING, wait_seconds=WAIT_SECONDS)
+        self._pool = Pool(connect, size=pool_size, max_waiters=MAX_POOL_WAITERS, wait_seconds=WAIT_SECONDS)
         # A pool of its own: whether the database answers must not depend on who holds the others. Nobody
         # waits for it: there is one check at a time.
-        self._ping_pool = Pool(connect, size=1, waiting=0, wait_seconds=0.0)
+        self._ping_pool = Pool(connect, size=1, max_waiters=0, wait_seconds=0.0)
         self._schema_ready = False
         self._schema_failure: SchemaError | None = None
         self._schema_retry_at = 0.0
 
     def read(self, query: Callable[Concatenate[Cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an idempotent `query`, and once more where a fresh connection may do better."""
-        limit.at = time.monotonic() + OPERATION_SECONDS
+        deadline.start(OPERATION_SECONDS)
         return self._repeat(self._pool, (ServerFault, Conflict), None, query, *args, **kwargs)
 
     def write(self, query: Callable[Concatenate[Cursor, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -103,14 +103,14 @@ class Database:
         Once more only if it certainly did nothing: whether a lost connection's statement was carried out,
         nobody knows. After the deadline PostgreSQL carries out nothing of it.
         """
-        limit.at = time.monotonic() + OPERATION_SECONDS
+        deadline.start(OPERATION_SECONDS)
         return self._repeat(
             self._pool, (ReadOnly, OutOfResources, Conflict), DeadlineCursor, query, *args, **kwargs
         )
 
     def ping(self, query: Callable[[Cursor], T]) -> T:
         """Run `query` as a read on a connection kept for health checks, within PING_SECONDS."""
-        limit.at = time.monotonic() + PING_SECONDS
+        deadline.start(PING_SECONDS)
         return self._repeat(self._ping_pool, (ServerFault, Conflict), None, query)
 
     def apply_schema(self, *, seconds: float = SCHEMA_SECONDS, again: bool = False) -> None:
@@ -119,7 +119,7 @@ class Database:
         Any number of processes may do so at once. again: also when this version of the file was applied
         before, and until nobody holds a lock on the tables. Raises SchemaError or DatabaseUnavailable.
         """
-        limit.at = time.monotonic() + seconds
+        deadline.start(seconds)
         conn = self._hosts.connect()
         try:
             while not schema.apply(conn, self._hosts.connect, again=again):
@@ -171,7 +171,7 @@ class Database:
             if lost := schema.lost_table(exc):
                 self._schema_ready = False
                 raise lost from exc
-            failure = translated(exc, closed=bool(conn.closed))
+            failure = translate(exc, closed=bool(conn.closed))
             if failure is None:
                 raise
             if isinstance(failure, ServerFault):

@@ -50,7 +50,7 @@ bind = addresses.to_listen_on(settings.port)
 worker_class = BufferingWorker
 workers = settings.gunicorn_workers
 # Hashes and statements may hold this many threads. The spare threads serve requests that need neither.
-waiting_threads = settings.hash_slots + settings.hash_queue + settings.db_pool_size + db.WAITING
+waiting_threads = settings.hash_slots + settings.hash_queue + settings.db_pool_size + db.MAX_POOL_WAITERS
 SPARE_THREADS = 16
 threads = settings.gunicorn_threads or waiting_threads + SPARE_THREADS
 

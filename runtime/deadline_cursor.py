@@ -1,7 +1,8 @@
 """Writes that PostgreSQL carries out before their deadline or not at all.
 
-A server that was frozen carries out what it had received when it wakes; one that waits for a lock does so
-when it gets it. The caller was told that nothing came of it, and may have tried again.
+A frozen server has received statements; when it wakes, it carries them out. A statement that waits for a lock
+goes on when it gets the lock. Both may happen after the caller was told that the write failed, and after the
+caller has tried again. The guard below prevents such late writes.
 """
 
 import time
@@ -10,13 +11,16 @@ from typing import Any, cast
 from psycopg2.errors import InvalidParameterValue
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR, cursor
 
-from runtime.connection import Connection, limit
+from runtime import deadline
+from runtime.connection import Connection
 from runtime.faults import DatabaseUnavailable
 
-STATEMENT_SECONDS = 3.0  # PostgreSQL's own limit, below ours so that the connection survives it
+# PostgreSQL's own limit for a statement. It is below the service's, so that PostgreSQL ends the statement and
+# the connection survives.
+STATEMENT_SECONDS = 3.0
 
-# It goes before every statement, in the same message: there is no round trip of its own. The statement gets
-# the milliseconds that are left; a negative number is an error. 0 would mean no limit.
+# The guard goes before every statement, in the same message, and costs no round trip. It gives the statement
+# the milliseconds that are left. PostgreSQL refuses a negative timeout as an error; 0 would mean no limit.
 _GUARD = """
     SELECT set_config(
         'statement_timeout',
@@ -27,27 +31,28 @@ _GUARD = """
 
 
 class DeadlineCursor(cursor):
-    """A cursor of a Connection that holds PostgreSQL to the thread's deadline, by PostgreSQL's clock."""
+    """A cursor of a Connection that makes PostgreSQL keep the thread's deadline, by its own clock."""
 
     def execute(self, query: Any, vars: Any = None) -> None:
         """Execute a statement. Raises DatabaseUnavailable if PostgreSQL received it too late."""
         if self.connection.get_transaction_status() == TRANSACTION_STATUS_INERROR:
-            super().execute(query, vars)  # a ROLLBACK, nothing else goes
+            super().execute(query, vars)  # PostgreSQL accepts nothing but a ROLLBACK here
             return
         conn, statement = cast(Connection, self.connection), self.mogrify(query, vars)
         if conn.clock_offset is not None and self._runs(statement, conn.clock_offset):
             return
-        # A clock that was set since looks like a late statement. A caller who has gone comes no further.
+        # Either the statement was late, or somebody has set a clock since the offset was learned. If time
+        # really is up, `wait` raises while the offset is learned again.
         conn.clock_offset = self._learn_clock_offset()
         if not self._runs(statement, conn.clock_offset):
             raise DatabaseUnavailable("PostgreSQL began too late")
 
     def _runs(self, statement: bytes, clock_offset: float) -> bool:
-        """Execute a statement; return False, with nothing done, if PostgreSQL received it too late."""
-        deadline = limit.at + clock_offset
+        """Execute a statement. Returns False, with nothing done, if PostgreSQL received it too late."""
+        server_deadline = deadline.at() + clock_offset
         conn = cast(Connection, self.connection)
         guard = conn.settings_before().encode() + self.mogrify(
-            _GUARD, (STATEMENT_SECONDS * 1000, deadline * 1000)
+            _GUARD, (STATEMENT_SECONDS * 1000, server_deadline * 1000)
         )
         try:
             super().execute(guard + statement)
@@ -60,7 +65,10 @@ class DeadlineCursor(cursor):
         return True
 
     def _learn_clock_offset(self) -> float:
-        """Return what PostgreSQL's clock shows more than time.monotonic(); less, if it is slow to tell."""
+        """Return the server's clock minus time.monotonic(), in seconds.
+
+        A slow answer makes the offset smaller and so the server's deadline earlier, which is safe.
+        """
         super().execute("SELECT EXTRACT(EPOCH FROM clock_timestamp())::FLOAT8")
-        [seconds] = self.fetchone() or [0.0]
-        return float(seconds) - time.monotonic()
+        [server_seconds] = self.fetchone() or [0.0]
+        return float(server_seconds) - time.monotonic()

@@ -1,6 +1,6 @@
-"""What a failure of PostgreSQL speaks of: the statement, its moment, two at once, or the server.
+"""What a failure of PostgreSQL is about: the statement, the moment, two transactions, or the server.
 
-Only the last says that another connection may do better.
+Only after a failure of the server may another connection do better.
 """
 
 import psycopg2
@@ -11,46 +11,47 @@ class DatabaseUnavailable(Exception):
 
 
 class ServerFault(DatabaseUnavailable):
-    """The server or the way to it failed, not the statement; a fresh connection may work."""
+    """The server or the way to it failed, not the statement. A fresh connection may work."""
 
 
 class ConnectionLost(ServerFault):
-    """The connection broke under a statement, which was perhaps carried out."""
+    """The connection broke during a statement. Nobody knows whether the statement was carried out."""
 
 
 class ReadOnly(ServerFault):
-    """The server takes no changes, a standby for example. Nothing was changed."""
+    """The server accepts no changes, for example because it is a standby. Nothing was changed."""
 
 
 class OutOfResources(ServerFault):
-    """The server lacked memory, disk or a place. Nothing was changed."""
+    """The server lacked memory, disk space or a free connection. Nothing was changed."""
 
 
 class Conflict(DatabaseUnavailable):
-    """Two transactions were in each other's way and this one was rolled back; again, it may work."""
+    """A deadlock or a serialization failure: this transaction was rolled back. Another try may work."""
 
 
 class StatementRefused(DatabaseUnavailable):
-    """PostgreSQL works and refuses the statement or a value of it; another try does not help."""
+    """PostgreSQL works and refuses the statement or a value in it. Another try does not help."""
 
 
 # By SQLSTATE, whose first two characters are its class (PostgreSQL's appendix A).
 _CODES: dict[str, type[DatabaseUnavailable]] = {"40001": Conflict, "40P01": Conflict, "25006": ReadOnly}
 _CLASSES: dict[str, type[DatabaseUnavailable]] = {
-    "0A": StatementRefused,  # what PostgreSQL does not do
+    "0A": StatementRefused,  # feature not supported
     "22": StatementRefused,  # data
     "23": StatementRefused,  # constraints
-    "42": StatementRefused,  # a name, a right, the syntax
-    "P0": StatementRefused,  # what a trigger raises
-    "08": ServerFault,  # the connection; also what PgBouncer says of itself
+    "42": StatementRefused,  # an unknown name, a missing right, the syntax
+    "P0": StatementRefused,  # raised by a trigger
+    "08": ServerFault,  # the connection; PgBouncer uses it for its own failures
     "53": OutOfResources,
-    "58": OutOfResources,  # the system
+    "58": OutOfResources,  # the operating system
 }
 
 
-def translated(exc: psycopg2.Error, *, closed: bool) -> DatabaseUnavailable | None:
-    """Return what the service raises for a failed statement, None if the driver complains of its use.
+def translate(exc: psycopg2.Error, *, closed: bool) -> DatabaseUnavailable | None:
+    """Return the exception that the service raises for a failed statement.
 
+    Returns None if the driver complains about its use, which is a bug of the caller.
     closed: whether the error ended the connection.
     """
     kind = ConnectionLost if closed else _kind(exc)
@@ -61,30 +62,33 @@ def translated(exc: psycopg2.Error, *, closed: bool) -> DatabaseUnavailable | No
 
 def _kind(exc: psycopg2.Error) -> type[DatabaseUnavailable] | None:
     code = exc.pgcode
-    if code is None:  # the driver's own complaint
+    if code is None:  # the driver itself raised it
         return ServerFault if isinstance(exc, psycopg2.OperationalError) else None
-    if code.startswith("57P"):  # a server that shuts down or crashed
+    if code.startswith("57P"):  # a server that shuts down or has crashed
         return ServerFault
-    # All else speaks of the moment: its time, its locks.
+    # Every other code means that the moment was bad: a timeout, or a lock.
     return _CODES.get(code) or _CLASSES.get(code[:2], DatabaseUnavailable)
 
 
 def described(exc: psycopg2.Error, **more: str) -> str:
-    """Return what leads an operator to the cause: the SQLSTATE and what PostgreSQL names, no values."""
-    named = {
+    """Return one line that leads an operator to the cause: the SQLSTATE and names, never values.
+
+    more: further names, such as column="password".
+    """
+    names = {
         "sqlstate": exc.pgcode,
         "table": exc.diag.table_name,
         "column": exc.diag.column_name,
         "constraint": exc.diag.constraint_name,
     } | more
-    return f"{' '.join(f'{name}={value}' for name, value in named.items() if value)}: {one_line(exc)}"
+    return f"{' '.join(f'{key}={name}' for key, name in names.items() if name)}: {one_line(exc)}"
 
 
 def one_line(exc: psycopg2.Error) -> str:
-    """Return what may be logged of a driver's error, as one line.
+    """Return the part of a driver's error that may be logged, as one line.
 
-    The server's further fields quote rows. What has no such field comes from a connection that failed,
-    and says so of each address that was tried.
+    The server's other fields quote rows. An error without the primary field comes from a failed connection;
+    its text has a part for each address that was tried.
     """
-    told = exc.diag.message_primary or str(exc)
-    return " ".join(told.split()) or type(exc).__name__
+    text = exc.diag.message_primary or str(exc)
+    return " ".join(text.split()) or type(exc).__name__

@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL: every host and address of DB_URL gets its turn, every session its settings."""
+"""Connecting to PostgreSQL: every address that DB_URL names is tried, every session gets its settings."""
 
 import random
 import socket
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from runtime.connection import Connection, LocalCursor, seconds_left, within
+from runtime import deadline
+from runtime.connection import Connection, LocalCursor
 from runtime.faults import DatabaseUnavailable, one_line
 
-CONNECT_SECONDS = 2.0  # at most, while there is another address to try
-# libpq's own keepalive comes after two hours. Unix sockets have none.
+CONNECT_SECONDS = 2.0  # for one address, while others are still to be tried
+# Without these, libpq probes a silent connection only after two hours. Unix sockets ignore them.
 DEFAULTS = {
     "fallback_application_name": "user-service",
     "keepalives_idle": "30",
@@ -20,19 +21,21 @@ DEFAULTS = {
     "tcp_user_timeout": "20000",  # milliseconds
 }
 
-_PLACE = ("host", "hostaddr", "port")
+_ADDRESS_KEYS = ("host", "hostaddr", "port")
 
-# What we rely on, whatever the database or the role says. Sent after connecting and not as `options`, which
-# PgBouncer refuses. As PostgreSQL spells it: a parameter that has its value already is not set.
+# The settings that the service relies on, whatever the database or the role has. They are sent after
+# connecting, because PgBouncer refuses them as `options`. The values are spelled as PostgreSQL shows them: a
+# parameter that has its value already is left alone.
 SESSION = {
     "timezone": "UTC",
     "default_transaction_isolation": "read committed",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "10s",
 }
-# A pooler, which is there if libpq was told of another backend, may lend the session to others, too. There
-# only the time zone is set for the session: PgBouncer keeps that for each client.
-_SET = """
+# If the server's process id is not the one that libpq was told, a pooler stands between. A pooler may lend
+# the session to other clients. So only the time zone is set for the session: PgBouncer keeps that for each
+# client.
+_SET_SESSION = """
     SELECT name, pooled, set_config(name, value, pooled AND name <> 'timezone')
     FROM unnest(%(names)s, %(values)s) AS wanted (name, value),
          (SELECT pg_backend_pid() <> %(pid)s) AS session (pooled)
@@ -41,63 +44,65 @@ _SET = """
 
 
 class Hosts:
-    """The servers that DB_URL names; the address that let us in last is tried first."""
+    """The servers that DB_URL names. The address that worked last is tried first."""
 
     def __init__(self, url: str, *, statement_seconds: float) -> None:
-        self._given = DEFAULTS | parse_dsn(url) | {"client_encoding": "UTF8"}
+        self._parameters = DEFAULTS | parse_dsn(url) | {"client_encoding": "UTF8"}
         self._last_good: dict[str, str] | None = None
         self._session = SESSION | {"statement_timeout": f"{statement_seconds:g}s"}
 
     def connect(self) -> Connection:
-        """Return a connection to the first server that lets us in, before the thread's deadline.
+        """Return a connection to the first server that accepts one, before the thread's deadline.
 
-        libpq's own connect_timeout does not run where Python waits, and a silent server would keep it
-        from the next one. Raises DatabaseUnavailable.
+        libpq itself would stay with a silent server and never try the next: its connect_timeout has no effect
+        where Python does the waiting. Raises DatabaseUnavailable.
         """
-        places = candidates(self._given, _resolve)
-        if self._given.get("load_balance_hosts") == "random":
-            random.shuffle(places)
+        addresses = candidates(self._parameters, _resolve)
+        if self._parameters.get("load_balance_hosts") == "random":
+            random.shuffle(addresses)
         else:
-            places.sort(key=lambda place: place != self._last_good)
+            addresses.sort(key=lambda address: address != self._last_good)
         failures: list[str] = []
-        for later, place in zip(reversed(range(len(places))), places, strict=True):
-            if conn := self._attempt(place, self._share(later), failures):
-                self._last_good = place
+        for others_left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            if conn := self._attempt(address, self._share(others_left), failures):
+                self._last_good = address
                 return conn
         raise DatabaseUnavailable(
             f"cannot connect: {'; '.join(failures) or 'no host of DB_URL has an address'}"
         )
 
-    def _attempt(self, place: dict[str, str], seconds: float, failures: list[str]) -> Connection | None:
+    def _attempt(self, address: dict[str, str], seconds: float, failures: list[str]) -> Connection | None:
+        """Return a connection. Returns None, and adds the reason to `failures`, if there can be none."""
         try:
-            with within(seconds):
-                return self._open(place)
+            with deadline.within(seconds):
+                return self._open(address)
         except psycopg2.Error as exc:
-            failures.append(f"{_address(place)}: {one_line(exc)}")
+            failures.append(f"{_spell(address)}: {one_line(exc)}")
         except DatabaseUnavailable as exc:
-            failures.append(f"{_address(place)}: {exc}")
+            failures.append(f"{_spell(address)}: {exc}")
         return None
 
-    def _share(self, later: int) -> float:
-        """Return how long an address may take that so many others come after."""
-        share = min(seconds_left() / (later + 1), CONNECT_SECONDS) if later else seconds_left()
-        timeout = self._given.get("connect_timeout", "")
+    def _share(self, others_left: int) -> float:
+        """Return how many seconds an address may take, if so many others are still to be tried."""
+        seconds = deadline.seconds_left()
+        share = min(seconds / (others_left + 1), CONNECT_SECONDS) if others_left else seconds
+        timeout = self._parameters.get("connect_timeout", "")
         return min(share, int(timeout)) if timeout.isdecimal() and int(timeout) else share
 
-    def _open(self, place: dict[str, str]) -> Connection:
-        conn = psycopg2.connect(make_dsn(**place), connection_factory=Connection)
+    def _open(self, address: dict[str, str]) -> Connection:
+        conn = psycopg2.connect(make_dsn(**address), connection_factory=Connection)
         try:
-            self._set(conn)
+            self._set_session(conn)
         except BaseException:
             conn.close()
             raise
         return conn
 
-    def _set(self, conn: Connection) -> None:
-        """Give a session its settings; one that a pooler lends gets them with each transaction."""
+    def _set_session(self, conn: Connection) -> None:
+        """Give the session its settings. Behind a pooler they go with each transaction instead."""
         names, values = list(self._session), list(self._session.values())
         with conn.cursor() as cur:
-            cur.execute(_SET, {"names": names, "values": values, "pid": conn.info.backend_pid})
+            cur.execute(_SET_SESSION, {"names": names, "values": values, "pid": conn.info.backend_pid})
             local = [name for name, pooled, _ in cur if pooled and name != "timezone"]
         if local:
             conn.cursor_factory = LocalCursor
@@ -106,42 +111,46 @@ class Hosts:
             )
 
 
-def _address(place: Mapping[str, str]) -> str:
-    host = place.get("hostaddr") or place.get("host") or "the default host"
-    return f"{host} port {place['port']}" if "port" in place else host
+def _spell(address: Mapping[str, str]) -> str:
+    host = address.get("hostaddr") or address.get("host") or "the default host"
+    return f"{host} port {address['port']}" if "port" in address else host
 
 
-def candidates(given: Mapping[str, str], resolve: Callable[[str], list[str]]) -> list[dict[str, str]]:
-    """Return the connection parameters of each address that `given` names, in its order.
+def candidates(parameters: Mapping[str, str], resolve: Callable[[str], list[str]]) -> list[dict[str, str]]:
+    """Return the connection parameters of each address that `parameters` name, in their order.
 
-    resolve: the addresses of a host name, if it has any. The name stays beside its address: TLS checks it.
+    resolve: returns the addresses of a host name. The name stays beside its address, because TLS checks it.
     """
-    places = [dict(place) for place in _places(given, resolve)]
-    if given.get("target_session_attrs") == "prefer-standby":  # which libpq decides over all hosts
+    addresses = list(_addresses(parameters, resolve))
+    # libpq decides prefer-standby over all hosts, but it gets one at a time: so standbys first, then any.
+    if parameters.get("target_session_attrs") == "prefer-standby":
         key = "target_session_attrs"
-        return [place | {key: "standby"} for place in places] + [place | {key: "any"} for place in places]
-    return places
+        standbys = [address | {key: "standby"} for address in addresses]
+        return standbys + [address | {key: "any"} for address in addresses]
+    return addresses
 
 
-def _places(given: Mapping[str, str], resolve: Callable[[str], list[str]]) -> Iterator[dict[str, str]]:
-    lists = [given.get(key, "").split(",") for key in _PLACE]
+def _addresses(
+    parameters: Mapping[str, str], resolve: Callable[[str], list[str]]
+) -> Iterator[dict[str, str]]:
+    lists = [parameters.get(key, "").split(",") for key in _ADDRESS_KEYS]
     count = max(map(len, lists))
     lists = [values * count if len(values) == 1 else values for values in lists]
-    if len({len(values) for values in lists}) > 1:  # libpq says what is wrong
-        yield dict(given)
+    if len({len(values) for values in lists}) > 1:  # the counts do not match; libpq says what is wrong
+        yield dict(parameters)
         return
-    others = {key: value for key, value in given.items() if key not in _PLACE}
-    for host, address, port in zip(*lists, strict=True):
-        is_name = host and not address and not host.startswith(("/", "@"))  # else a Unix socket
-        for found in resolve(host) if is_name else [address]:
-            place = zip(_PLACE, (host, found, port), strict=True)
-            yield others | {key: value for key, value in place if value}
+    others = {key: value for key, value in parameters.items() if key not in _ADDRESS_KEYS}
+    for host, hostaddr, port in zip(*lists, strict=True):
+        is_name = host and not hostaddr and not host.startswith(("/", "@"))  # / and @ begin a Unix socket
+        for ip in resolve(host) if is_name else [hostaddr]:
+            address = zip(_ADDRESS_KEYS, (host, ip, port), strict=True)
+            yield others | {key: value for key, value in address if value}
 
 
 def _resolve(host: str) -> list[str]:
-    """Return the addresses of a host name, each once, none when it has none."""
+    """Return the addresses of a host name, each once. Returns [] if the name has none."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return []
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return list(dict.fromkeys(str(address[0]) for *_, address in entries))

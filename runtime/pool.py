@@ -6,8 +6,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
+from runtime import deadline
 from runtime.bulkhead import Bulkhead, Full, TooLate
-from runtime.connection import Connection, limit
+from runtime.connection import Connection
 from runtime.faults import DatabaseUnavailable
 
 RENEW_SECONDS = 2.0
@@ -18,61 +19,65 @@ class PoolExhausted(DatabaseUnavailable):
 
 
 class PoolFull(PoolExhausted):
-    """As many as may wait for a pooled connection are waiting already."""
+    """The greatest allowed number of threads waits for a pooled connection already."""
 
 
 class Pool:
-    """At most `size` connections, opened when first needed and kept; the last one used goes out first."""
+    """At most `size` connections. The pool opens them when they are needed and keeps them.
+
+    The connection that was used last goes out first, so that connections which only a burst needed grow old.
+    """
 
     def __init__(
-        self, connect: Callable[[], Connection], *, size: int, waiting: int, wait_seconds: float
+        self, connect: Callable[[], Connection], *, size: int, max_waiters: int, wait_seconds: float
     ) -> None:
         self._connect = connect
         self._size = size
-        self._waiting = waiting
+        self._max_waiters = max_waiters
         self._wait_seconds = wait_seconds
         self._generation = 0
         self._renew_at = 0.0
-        self._forget()
-        # A connection shared by two processes mixes up their answers. psycopg2 does not close
-        # what another process opened, so forgetting is enough.
-        forget = weakref.WeakMethod(self._forget)
-        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+        self._reset()
+        # Two processes that share a connection mix up their answers, so a forked child starts without any.
+        # psycopg2 leaves a connection of another process open when its object goes, so the child may just
+        # drop the objects.
+        reset = weakref.WeakMethod(self._reset)
+        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
-    def _forget(self) -> None:
-        self._idle: deque[Connection] = deque()  # the one that was idle longest comes first
-        self._places = Bulkhead(running=self._size, waiting=self._waiting)
+    def _reset(self) -> None:
+        self._idle: deque[Connection] = deque()  # on the left the one that has been idle longest
+        self._slots = Bulkhead(running=self._size, waiting=self._max_waiters)
 
     def take(self) -> Connection:
-        """Return a connection that is alive, to be given back.
+        """Return a connection that is alive. The caller must give it back.
 
-        Raises PoolFull at once or PoolExhausted in the end.
+        Raises PoolFull at once, or PoolExhausted after the wait.
         """
         try:
-            self._places.enter(until=min(time.monotonic() + self._wait_seconds, limit.at))
+            self._slots.enter(until=min(time.monotonic() + self._wait_seconds, deadline.at()))
         except TooLate:
             raise PoolExhausted("every pooled connection stayed in use") from None
         except Full:
             raise PoolFull("too many threads wait for a pooled connection") from None
         try:
-            return self._alive() or self._open()
+            return self._take_idle() or self._open()
         except BaseException:
-            self._places.leave()
+            self._slots.leave()
             raise
 
     def give_back(self, conn: Connection) -> None:
-        """Keep a connection for the next caller, unless it is closed, renewed or left in a transaction."""
+        """Keep a connection for the next caller. Close it if it is old, broken or inside a transaction."""
         if conn.is_idle() and conn.generation == self._generation:
             conn.idle_since = time.monotonic()
             self._idle.append(conn)
         else:
             conn.close()
-        self._places.leave()
+        self._slots.leave()
 
     def renew(self, conn: Connection) -> None:
-        """Use no connection again that was made before now, because the server failed `conn`.
+        """Retire every connection that was opened before now, because the server failed `conn`.
 
-        Where the server still answers, not more often than every RENEW_SECONDS: a fresh connection to
+        While the server still answers, this happens at most once in RENEW_SECONDS: a fresh connection to
         a database that is read-only for everybody does no better.
         """
         now = time.monotonic()
@@ -92,12 +97,14 @@ class Pool:
         conn.generation = generation
         return conn
 
-    def _alive(self) -> Connection | None:
+    def _take_idle(self) -> Connection | None:
+        """Return an idle connection that is alive. Returns None if there is none."""
         now = time.monotonic()
         self._close_worn_out(now)
         while conn := self._pop():
-            is_renewed = conn.generation != self._generation  # it came back at the moment of a renewal
-            if not is_renewed and not conn.is_worn_out(now) and not conn.is_hung_up():
+            # Race: a connection that came back in the moment of a renewal has the old generation.
+            is_retired = conn.generation != self._generation
+            if not is_retired and not conn.is_worn_out(now) and not conn.is_hung_up():
                 if conn.answers(now):
                     return conn
                 self.renew(conn)
@@ -105,7 +112,7 @@ class Pool:
         return None
 
     def _close_worn_out(self, now: float) -> None:
-        """Close what was idle for too long where few requests need few connections."""
+        """Close the connections that a burst has left behind and that few requests need."""
         try:
             while self._idle[0].is_worn_out(now):
                 self._idle.popleft().close()
@@ -115,5 +122,5 @@ class Pool:
     def _pop(self) -> Connection | None:
         try:
             return self._idle.pop()
-        except IndexError:  # another thread may have taken the last one
+        except IndexError:  # race: another thread may have taken the last one
             return None

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import cursor, quote_ident
 
-from runtime.connection import Connection, seconds_left, transaction
+from runtime.connection import Connection, transaction
+from runtime.deadline import seconds_left
 from runtime.faults import DatabaseUnavailable, one_line
 from runtime.schema_version import Version, are_dispensable, read
 

@@ -48,7 +48,7 @@ def test_error_of_the_server(conn: connection, code: str, translation: type[Exce
     with pytest.raises(errors.lookup(code)) as raised, conn.cursor() as cur:
         cur.execute(f"ROLLBACK; DO $$BEGIN RAISE SQLSTATE '{code}'; END$$")
 
-    assert type(faults.translated(raised.value, closed=False)) is translation
+    assert type(faults.translate(raised.value, closed=False)) is translation
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_error_of_the_server(conn: connection, code: str, translation: type[Exce
     [(psycopg2.OperationalError, ServerFault), (psycopg2.ProgrammingError, None), (psycopg2.DataError, None)],
 )
 def test_error_of_the_driver(error: type[psycopg2.Error], translation: type[Exception] | None) -> None:
-    translated = faults.translated(error("no SQLSTATE"), closed=False)
+    translated = faults.translate(error("no SQLSTATE"), closed=False)
 
     assert (type(translated) if translated else None) is translation
 
 
 @pytest.mark.parametrize("error", [psycopg2.OperationalError, psycopg2.DatabaseError, psycopg2.DataError])
 def test_error_that_ended_the_connection(error: type[psycopg2.Error]) -> None:
-    assert type(faults.translated(error("closed"), closed=True)) is ConnectionLost
+    assert type(faults.translate(error("closed"), closed=True)) is ConnectionLost
