@@ -15,9 +15,9 @@ import pytest
 
 from app import create_app
 from config import Settings
-from db import Database, SchemaError
+from db import SCHEMA_FILE, Database, SchemaError
 from runtime.faults import DatabaseUnavailable
-from runtime.schema import SCHEMA_FILE, SCHEMA_LOCK
+from runtime.schema import SCHEMA_LOCK
 from runtime.schema_version import Version
 from tests.runtime.test_schema_tables import CARRY_BACK
 from tests.support import PASSWORD, SECRET_KEY
@@ -251,7 +251,7 @@ def test_other_version_of_the_schema_is_applied_once(
     counting = "CREATE SEQUENCE IF NOT EXISTS applied; SELECT nextval('applied');"
     newer = tmp_path / "schema.sql"
     newer.write_text(SCHEMA_FILE.read_text(encoding="utf-8") + counting, encoding="utf-8")
-    monkeypatch.setattr("runtime.schema.SCHEMA_FILE", newer)
+    monkeypatch.setattr("db.SCHEMA_FILE", newer)
 
     for _ in range(3):
         Database(url).apply_schema()
@@ -360,7 +360,7 @@ def test_complete_schema_is_served_while_somebody_reads_the_table(
 def test_start_on_an_older_table_that_somebody_reads_is_quick_and_truthful(
     make_database: MakeDatabase, log_lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.SCHEMA_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr("runtime.schema_state.SCHEMA_RETRY_SECONDS", 0.3)
     url = make_database()
     run_sql(url, NARROW_TABLE)
 
@@ -550,7 +550,7 @@ def test_names_that_differ_only_in_case_are_reported_by_row(make_database: MakeD
 def test_service_on_names_that_differ_only_in_case_is_unhealthy_until_mended(
     make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch, log_lines: list[dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr("db.SCHEMA_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("runtime.schema_state.SCHEMA_RETRY_SECONDS", 0.0)
     url = make_database()
     run_sql(url, OLDER_TABLE)
     run_sql(url, INSERT, "bob", "a@example.com", OLDER_HASH)
