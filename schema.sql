@@ -1,6 +1,7 @@
--- The database of the User Service. Every statement may run any number of times: the service applies this
--- file when it starts, `flask --app app init-db` does so by hand, and so may `psql -f`. The service runs what
--- comes before the indexes in one transaction.
+-- The tables of the User Service. Every statement may run any number of times. The service applies this file
+-- when it starts; an operator may apply it with `flask --app app init-db` or `psql -f`. The service runs all
+-- statements but CREATE INDEX in one transaction.
+-- The service reads the tables, columns and indexes from this file, so keep the layout of these statements.
 
 CREATE TABLE IF NOT EXISTS users (
     id SERIAL PRIMARY KEY,
@@ -12,8 +13,8 @@ CREATE TABLE IF NOT EXISTS users (
     created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
 );
 
--- Columns of an older table that are narrower are widened, which does not rewrite the table. What a view or a
--- trigger depends on stays as it is; a value that is too long for it is then refused by its real width.
+-- An older table may have narrower columns. They are widened, which does not rewrite the table. A column that a
+-- view or a trigger depends on keeps its width; the service then refuses values that are longer than that.
 DO $$
 DECLARE
     narrow RECORD;
@@ -28,7 +29,7 @@ BEGIN
             ('first_name', 'VARCHAR(100)', 100),
             ('last_name', 'VARCHAR(100)', 100)
         ) AS wide (name, type, characters) ON wide.name = attname
-        -- The modifier of a VARCHAR(n) is n + 4, that of one without a limit is -1.
+        -- atttypmod is n + 4 for a VARCHAR(n), and -1 for a VARCHAR without a limit.
         WHERE attrelid = 'users'::regclass
           AND atttypid = 'varchar'::regtype
           AND atttypmod >= 0
@@ -43,8 +44,8 @@ BEGIN
 END
 $$;
 
--- An earlier version called its table of sessions by a name that others use, too. The table is ours if it has our
--- columns and no other.
+-- An earlier version called the table of sessions `sessions`, a name that other services use, too. The table
+-- belongs to this service if it has exactly the columns of that version.
 DO $$
 DECLARE
     old RECORD;
@@ -70,7 +71,7 @@ BEGIN
         SELECT conname AS name
         FROM pg_constraint
         WHERE conrelid = 'auth_sessions'::regclass AND starts_with(conname, 'sessions_')
-    LOOP  -- this renames the index of a constraint, too
+    LOOP  -- renaming a constraint renames its index, too
         EXECUTE format('ALTER TABLE auth_sessions RENAME CONSTRAINT %I TO %I', old.name, 'auth_' || old.name);
     END LOOP;
     FOR old IN
@@ -85,25 +86,27 @@ BEGIN
 END
 $$;
 
--- Sessions: one for each registration and login; the access token names it in its claim "sid". A refresh token is
--- a handle, the same for the whole session, and a secret that every refresh replaces. Only SHA-256 is kept of either.
+-- Every registration and every login opens a session. The access token has the id of the session in its claim
+-- "sid". A refresh token has two parts: a selector, which stays the same for the whole session, and a verifier,
+-- which every refresh replaces. Only their SHA-256 is stored: handle_hash of the selector, token_hash of the
+-- whole current token.
 CREATE TABLE IF NOT EXISTS auth_sessions (
     id BIGSERIAL PRIMARY KEY,
     user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     handle_hash BYTEA UNIQUE NOT NULL,
     token_hash BYTEA NOT NULL,
-    previous_hash BYTEA,                    -- of the refresh token that was replaced last
-    salt BYTEA,                             -- what made the current token out of that one
-    rotated_at TIMESTAMPTZ,                 -- when, by the clock of the database
+    previous_hash BYTEA,                    -- the refresh token before the current one
+    salt BYTEA,                             -- it derived the current token from that one
+    rotated_at TIMESTAMPTZ,                 -- time of the last refresh, by the clock of the database
     created_at TIMESTAMPTZ NOT NULL,
-    last_used_at TIMESTAMPTZ NOT NULL,      -- when it was opened or last refreshed
-    valid_until TIMESTAMPTZ NOT NULL,       -- when it ends unless it is refreshed
-    expires_at TIMESTAMPTZ NOT NULL,        -- when it ends in any case
+    last_used_at TIMESTAMPTZ NOT NULL,      -- time of the login or of the last refresh
+    valid_until TIMESTAMPTZ NOT NULL,       -- the session ends then, unless it is refreshed before
+    expires_at TIMESTAMPTZ NOT NULL,        -- the session ends then, in any case
     ip TEXT NOT NULL,
     user_agent TEXT NOT NULL
 );
 
--- A table that was carried over has room for the ids of a SERIAL.
+-- In a table of the earlier version user_id is an integer. It is widened if the ids of users are wider.
 DO $$
 BEGIN
     IF EXISTS (
@@ -118,15 +121,15 @@ BEGIN
 END
 $$;
 
--- Which version of this file was applied last, as its SHA-256; the service writes it.
+-- The SHA-256 of the version of this file that was applied last. The service writes it.
 CREATE TABLE IF NOT EXISTS auth_schema (
     fingerprint TEXT NOT NULL
 );
 
--- A service whose role is not the owner asks, too.
+-- A service whose role is not the owner reads it, too.
 GRANT SELECT ON auth_schema TO PUBLIC;
 
--- CREATE INDEX CONCURRENTLY that fails leaves an index which looks as if it were there.
+-- A CREATE INDEX CONCURRENTLY that fails leaves an invalid index, and IF NOT EXISTS would then skip it.
 DO $$
 DECLARE
     broken REGCLASS;
@@ -147,11 +150,11 @@ BEGIN
 END
 $$;
 
--- The indexes are built while everybody goes on reading and writing, which PostgreSQL does outside of a
--- transaction only.
+-- CONCURRENTLY lets everybody read and write while the index is built. PostgreSQL allows it only outside of a
+-- transaction.
 
--- Usernames and emails are unique without regard to case. COLLATE "C" folds A-Z only, the same in every
--- locale: in a Turkish database plain lower('I') is not 'i'.
+-- Usernames and emails are unique without regard to case. COLLATE "C" folds A-Z only, and does so in every
+-- locale; in a Turkish database lower('I') without it is not 'i'.
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_username_lower_key ON users (lower(username COLLATE "C"));
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_user_id_idx ON auth_sessions (user_id);
