@@ -1,4 +1,4 @@
-"""What an operator runs by hand: `flask --app app init-db` and `flask --app app purge`."""
+"""The commands that an operator runs by hand: `flask --app app init-db` and `flask --app app purge`."""
 
 import click
 from flask import Flask
@@ -7,8 +7,8 @@ from auth import housekeeping
 from db import Database, DatabaseUnavailable
 from runtime import clock
 
-INIT_DB_SECONDS = 3600.0  # an index on a large table; nobody waits for an answer
-PURGE_AT_MOST = 1000  # in one statement, so that none takes long
+INIT_DB_SECONDS = 3600.0  # time for an index on a large table; no client waits for an answer
+MAX_PURGED = 1000  # sessions in one statement, so that each statement is short
 
 
 def init_app(app: Flask, database: Database) -> None:
@@ -36,4 +36,4 @@ def init_app(app: Flask, database: Database) -> None:
 
 
 def _purge(database: Database) -> int:
-    return database.write(housekeeping.purge, now=clock.now(), at_most=PURGE_AT_MOST)
+    return database.write(housekeeping.purge, now=clock.now(), at_most=MAX_PURGED)

@@ -1,4 +1,4 @@
-"""GET /health, which asks the database, and GET /health/live, which asks nobody."""
+"""GET /health, which asks the database, and GET /health/live, which only says that the process answers."""
 
 import logging
 import time
@@ -21,17 +21,18 @@ from db import (
 from runtime import clock
 from runtime.bulkhead import Bulkhead, Full
 
-WAITING = 8  # how many threads may wait for a check
-WAIT_SECONDS = PING_SECONDS + 0.5  # a little longer than a check takes, and below the three that are promised
+MAX_WAITERS = 8  # threads that may wait for a check
+# Longer than a check may take, and shorter than the 3 s in which /health always answers.
+WAIT_SECONDS = PING_SECONDS + 0.5
 
 log = logging.getLogger("health")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What keeps the service from serving.
+    """Why the service cannot serve.
 
-    sentence: for anybody. cause: for the log. connected: whether PostgreSQL answered.
+    sentence: public. cause: for the log. connected: whether PostgreSQL answered.
     """
 
     sentence: str
@@ -40,16 +41,21 @@ class Problem:
 
 
 class Health:
-    """Checks a database, once for all callers that wait. Callers beyond WAITING get the last result."""
+    """The health of a database. One check at a time serves every caller that waits for it.
+
+    If MAX_WAITERS callers wait already, further callers get the result of the last check.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._turns = Bulkhead(running=1, waiting=WAITING)
+        self._turns = Bulkhead(running=1, waiting=MAX_WAITERS)
         self._checks = 0
-        self._last: Problem | None = Problem("The database was not checked yet.", "not checked yet", False)
+        self._last: Problem | None = Problem(
+            "The database was not checked yet.", "not checked yet", connected=False
+        )
 
     def problem(self) -> Problem | None:
-        """Return what keeps the database from serving, None when nothing does."""
+        """Return why the database cannot serve. Returns None if it can."""
         checks_before = self._checks
         try:
             self._turns.enter(until=time.monotonic() + WAIT_SECONDS)
@@ -80,7 +86,7 @@ class Health:
 
 
 def _is_answer(exc: DatabaseUnavailable) -> bool:
-    """Return whether PostgreSQL itself refused, with a connection that it kept."""
+    """Return whether PostgreSQL itself refused the statement and kept the connection."""
     if isinstance(exc, ReadOnly):
         return True
     return bool(getattr(exc.__cause__, "pgcode", None)) and not isinstance(exc, ConnectionLost)
@@ -97,12 +103,13 @@ def _problem(exc: DatabaseUnavailable, *, connected: bool) -> Problem:
 
 
 def init_app(app: Flask, database: Database) -> None:
-    """Add the health checks of `database` to `app`."""
-    state = Health(database)
+    """Add the routes that report the health of `database` to `app`."""
+    checks = Health(database)
 
     @app.get("/health")
     def health() -> tuple[dict[str, Any], int]:
-        problem = state.problem()
+        """Tell an orchestrator whether the service can serve: 200, or 503 with the reason, within 3 s."""
+        problem = checks.problem()
         answer = {
             "status": "unhealthy" if problem else "healthy",
             "service": "user-service",
@@ -116,4 +123,5 @@ def init_app(app: Flask, database: Database) -> None:
 
     @app.get("/health/live")
     def live() -> dict[str, str]:
+        """Tell an orchestrator that the process answers: always 200, without a look at the database."""
         return {"status": "alive"}

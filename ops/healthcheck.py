@@ -1,4 +1,4 @@
-"""What the container's HEALTHCHECK runs: one line that says how the service is, and an exit status."""
+"""The command of the container's HEALTHCHECK: it prints one line and exits with a status."""
 
 import json
 import os
@@ -9,8 +9,9 @@ TIMEOUT_SECONDS = 4
 
 
 def ask() -> tuple[str, int]:
-    """Return what /health says, and 0 when the service is healthy."""
-    port = os.environ.get("PORT", "").strip("\ufeff \t\r\n\"'") or "8080"  # as an env-file may leave it
+    """Return a line for the operator and the exit status: 0 if the service is healthy, else 1."""
+    # An env-file may leave a byte order mark, blanks or quotes around the value.
+    port = os.environ.get("PORT", "").strip("\ufeff \t\r\n\"'") or "8080"
     connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/health")

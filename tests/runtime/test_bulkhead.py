@@ -132,7 +132,7 @@ def slot_file() -> Iterator[int]:
 
 
 ENTER = (
-    "import sys, time; from bulkhead import SharedPlaces;"
+    "import sys, time; from runtime.bulkhead import SharedPlaces;"
     "SharedPlaces(int(sys.argv[1]), 1).enter(until=time.monotonic() + 5);"
     "print('entered', flush=True); time.sleep(60)"
 )
@@ -224,7 +224,7 @@ def test_waiter_that_is_frozen_keeps_nobody_for_longer_than_they_wait(slot_file:
 
 
 TAKE_TURNS = (
-    "import sys, time; from bulkhead import SharedPlaces; places = SharedPlaces(int(sys.argv[1]), 1);"
+    "import sys, time; from runtime.bulkhead import SharedPlaces; places = SharedPlaces(int(sys.argv[1]), 1);"
     "print('ready', flush=True); sys.stdin.readline(); entered = 0; until = time.monotonic() + 2\n"
     "while time.monotonic() < until:\n"
     "    place = places.enter(until=until + 5); entered += 1; time.sleep(0.02); places.leave(place)\n"
