@@ -12,20 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
-from config import Settings
-from tests.support import PASSWORD, SECRET_KEY
+from tests.support import PASSWORD
+from tests.support.actor import LOGIN, ME, REGISTER, Actor, bearer
+from tests.support.apps import app_on, client_on, messages
 from tests.support.database import MakeDatabase, Sql, held_open, on_database, run_sql
 
 LOCK = "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"
 ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-
-
-def app_on(db_url: str) -> Flask:
-    return create_app(Settings(db_url=db_url, secret_key=SECRET_KEY, bcrypt_rounds=4))
 
 
 @pytest.fixture
@@ -36,8 +31,8 @@ def sockets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lost(sockets: Path) -> FlaskClient:
-    """A client of the service without a database."""
-    return app_on(f"postgresql://operator:hunter2@/users?host={sockets}").test_client()
+    """A client of a service whose database cannot be reached."""
+    return client_on(f"postgresql://operator:hunter2@/users?host={sockets}")
 
 
 @pytest.fixture
@@ -84,12 +79,12 @@ def test_health_without_a_database_logs_why_but_no_password(
 ) -> None:
     lost.get("/health")
 
-    messages = [line["message"] for line in log_lines if line["level"] == "ERROR"]
-    assert len(messages) == 1
-    assert messages[0].startswith("unhealthy: cannot connect")
+    (error,) = messages(log_lines, "ERROR")
+    assert error.startswith("unhealthy: cannot connect")
     assert "hunter2" not in str(log_lines)
 
 
+@pytest.mark.slow
 def test_health_of_a_silent_database_is_503_within_three_seconds(lost: FlaskClient, sockets: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(sockets / ".s.PGSQL.5432"))
@@ -104,7 +99,7 @@ def test_health_of_a_silent_database_is_503_within_three_seconds(lost: FlaskClie
 
 def test_health_of_a_read_only_database_is_503(make_database: MakeDatabase) -> None:
     url = make_database()
-    client = app_on(url).test_client()
+    client = client_on(url)
     name = url.partition("?")[0].rpartition("/")[2]
     run_sql(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
@@ -117,7 +112,7 @@ def test_health_of_a_read_only_database_is_503(make_database: MakeDatabase) -> N
 
 def test_health_of_a_database_without_the_table_is_503(make_database: MakeDatabase) -> None:
     url = make_database()
-    client = app_on(url).test_client()
+    client = client_on(url)
     run_sql(url, "DROP SCHEMA public CASCADE")
 
     answer = client.get("/health")
@@ -130,9 +125,10 @@ def test_health_of_a_database_without_the_table_is_503(make_database: MakeDataba
     )
 
 
+@pytest.mark.slow
 def test_health_of_a_locked_table_is_503_and_connected(make_database: MakeDatabase) -> None:
     url = make_database()
-    client = app_on(url).test_client()
+    client = client_on(url)
 
     with held_open(url, LOCK):
         answer = client.get("/health")
@@ -140,7 +136,8 @@ def test_health_of_a_locked_table_is_503_and_connected(make_database: MakeDataba
     assert (answer.status_code, answer.get_json()["database"]) == (503, "connected")
 
 
-def test_health_of_a_locked_table_is_the_same_for_those_who_ask_meanwhile(
+@pytest.mark.slow
+def test_health_of_a_locked_table_is_the_same_for_callers_that_wait_for_the_check(
     make_database: MakeDatabase,
 ) -> None:
     url = make_database()
@@ -149,15 +146,15 @@ def test_health_of_a_locked_table_is_the_same_for_those_who_ask_meanwhile(
 
     def ask(number: int) -> str:
         barrier.wait()
-        time.sleep(number // 3 * 0.1)  # some at the same moment, some while the check goes on
+        time.sleep(number // 3 * 0.1)  # three ask at the same moment, three while the check goes on
         answer = app.test_client().get("/health")
         assert answer.status_code == 503
         return str(answer.get_json()["database"])
 
     with held_open(url, LOCK), ThreadPoolExecutor(6) as threads:
-        told = set(threads.map(ask, range(6)))
+        databases = set(threads.map(ask, range(6)))
 
-    assert told == {"connected"}
+    assert databases == {"connected"}
 
 
 def test_live_without_a_database_is_200(lost: FlaskClient) -> None:
@@ -175,17 +172,17 @@ def test_live_is_200(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        pytest.param({"path": "/api/auth/register", "method": "POST", "json": ADA}, id="register"),
-        pytest.param({"path": "/api/auth/login", "method": "POST", "json": ADA}, id="login"),
-        pytest.param({"path": "/api/auth/me", "method": "GET"}, id="me"),
+        pytest.param({"path": REGISTER, "method": "POST", "json": ADA}, id="register"),
+        pytest.param({"path": LOGIN, "method": "POST", "json": ADA}, id="login"),
+        pytest.param({"path": ME, "method": "GET"}, id="me"),
     ],
 )
 def test_api_without_a_database_is_503_with_a_time_to_retry(
     lost: FlaskClient, client: FlaskClient, sockets: Path, call: dict[str, Any]
 ) -> None:
-    token = client.post("/api/auth/register", json=ADA).get_json()["token"]
+    token = Actor(client).register().pair["token"]
 
-    answer = lost.open(**call, headers={"Authorization": f"Bearer {token}"})
+    answer = lost.open(**call, headers=bearer(token))
 
     body = answer.get_json()
     assert answer.status_code == 503
@@ -195,15 +192,15 @@ def test_api_without_a_database_is_503_with_a_time_to_retry(
     assert not [word for word in (str(sockets), "hunter2", "operator") if word in answer.text]
 
 
-def test_service_started_without_its_database_recovers_when_that_comes(
+def test_service_started_without_its_database_recovers_when_the_database_comes(
     postgres_url: str, future_database: tuple[str, str]
 ) -> None:
     url, name = future_database
-    client = app_on(url).test_client()
-    before = client.get("/health"), client.post("/api/auth/register", json=ADA)
+    client = client_on(url)
+    before = client.get("/health"), client.post(REGISTER, json=ADA)
     run_sql(postgres_url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
 
-    after = client.post("/api/auth/register", json=ADA), client.get("/health")
+    after = client.post(REGISTER, json=ADA), client.get("/health")
 
     assert [answer.status_code for answer in before] == [503, 503]
     assert [answer.status_code for answer in after] == [201, 200]
@@ -212,7 +209,7 @@ def test_service_started_without_its_database_recovers_when_that_comes(
 
 def test_health_recovers_the_schema_by_itself(postgres_url: str, future_database: tuple[str, str]) -> None:
     url, name = future_database
-    client = app_on(url).test_client()
+    client = client_on(url)
     run_sql(postgres_url, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
 
     answer = client.get("/health")

@@ -1,4 +1,4 @@
-"""The bulkhead: how many at once, how many waiting, how long."""
+"""The bulkhead: how many threads are inside at once, how many wait, for how long and in which order."""
 
 import fcntl
 import os
@@ -126,7 +126,7 @@ def test_enter_that_gave_up_leaves_no_trace() -> None:
 
 @pytest.fixture
 def slot_file() -> Iterator[int]:
-    """The descriptor of a file without a name, as gunicorn's workers inherit it."""
+    """The descriptor of a file without a name, such as gunicorn's workers inherit."""
     with tempfile.TemporaryFile() as file:
         yield file.fileno()
 
@@ -149,7 +149,7 @@ def another_process_inside(slot_file: int) -> Iterator["subprocess.Popen[bytes]"
         process.kill()
 
 
-def test_shared_places_are_as_many_as_counted(slot_file: int) -> None:
+def test_shared_places_are_as_many_as_stated(slot_file: int) -> None:
     places = SharedPlaces(slot_file, 2)
     first = places.enter(until=soon())
     places.enter(until=soon())
@@ -180,13 +180,13 @@ def test_shared_place_of_a_killed_process_is_free_again(slot_file: int) -> None:
     SharedPlaces(slot_file, 1).enter(until=soon())
 
 
-def test_shared_place_that_another_process_waits_for_is_not_asked_for_without_patience(
+def test_caller_without_time_to_wait_leaves_the_turn_to_the_process_that_has_it(
     slot_file: int,
 ) -> None:
     with another_process_inside(slot_file):
         command = [sys.executable, "-c", ENTER, str(slot_file)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, pass_fds=[slot_file]) as waiter:
-            wait_until_byte_is_locked(slot_file, 1)  # the lock of who looks
+            wait_until_byte_is_locked(slot_file, 1)  # the waiter has the turn
             started = time.monotonic()
             with pytest.raises(TooLate):
                 SharedPlaces(slot_file, 1).enter(until=started)
@@ -208,7 +208,7 @@ def wait_until_byte_is_locked(descriptor: int, byte: int) -> None:
         time.sleep(0.02)
 
 
-def test_waiter_that_is_frozen_keeps_nobody_for_longer_than_they_wait(slot_file: int) -> None:
+def test_frozen_waiter_keeps_others_no_longer_than_they_are_ready_to_wait(slot_file: int) -> None:
     with another_process_inside(slot_file):
         command = [sys.executable, "-c", ENTER, str(slot_file)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, pass_fds=[slot_file]) as waiter:
@@ -232,6 +232,7 @@ TAKE_TURNS = (
 )
 
 
+@pytest.mark.slow
 def test_shared_place_goes_round_among_processes(slot_file: int) -> None:
     command = [sys.executable, "-c", TAKE_TURNS, str(slot_file)]
     with ExitStack() as stack:
@@ -252,7 +253,7 @@ def test_shared_place_goes_round_among_processes(slot_file: int) -> None:
 
 
 def started(processes: "list[subprocess.Popen[bytes]]") -> "list[subprocess.Popen[bytes]]":
-    """Let all of them begin before the first is waited for."""
+    """Let all processes begin; only then wait for the first."""
     for process in processes:
         assert process.stdin
         process.stdin.write(b"\n")
@@ -260,8 +261,10 @@ def started(processes: "list[subprocess.Popen[bytes]]") -> "list[subprocess.Pope
     return processes
 
 
-def test_shared_places_that_cannot_be_locked_do_not_stop_anybody(log_lines: list[dict[str, Any]]) -> None:
-    with open(os.devnull) as unlockable:  # opened for reading: a lock for writing is refused
+def test_shared_places_whose_file_cannot_be_locked_let_everybody_in_and_warn(
+    log_lines: list[dict[str, Any]],
+) -> None:
+    with open(os.devnull) as unlockable:  # the kernel refuses a write lock on a file opened for reading
         places = SharedPlaces(unlockable.fileno(), 1)
 
         places.leave(places.enter(until=soon()))

@@ -1,15 +1,13 @@
-"""Settings that an administrator gave the database: the service works under all of them."""
+"""The service works under every setting that an administrator may give the database."""
 
 from contextlib import closing
 
 import pytest
-from flask.testing import FlaskClient
-from psycopg2.extensions import cursor, parse_dsn
+from psycopg2.extensions import parse_dsn
 
-from app import create_app
-from config import Settings
-from db import Database
-from tests.support import PASSWORD, SECRET_KEY
+from db import Cursor, Database
+from tests.support.actor import Actor
+from tests.support.apps import app_on
 from tests.support.database import MakeDatabase, run_sql
 
 
@@ -35,19 +33,12 @@ def test_what_we_rely_on_beats_the_settings_of_the_database(
     url = make_database()
     set_by_an_administrator(url, setting)
 
-    def show(cur: cursor) -> str:
+    def show(cur: Cursor) -> str:
         cur.execute(f"SHOW {setting.split()[0]}")
         return str(cur.fetchone()[0])  # type: ignore[index]
 
     with closing(Database(url)) as database:
         assert database.read(show) == ours
-
-
-def answer(client: FlaskClient, line: str, body: object = None, *, token: str = "") -> tuple[int, object]:
-    method, path = line.split()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answered = client.open(f"/api/auth{path}", method=method, json=body, headers=headers)
-    return answered.status_code, answered.get_json()
 
 
 @pytest.mark.parametrize(
@@ -67,20 +58,15 @@ def answer(client: FlaskClient, line: str, body: object = None, *, token: str = 
 def test_service_works_under_a_setting_of_the_database(make_database: MakeDatabase, setting: str) -> None:
     url = make_database()
     set_by_an_administrator(url, setting)
-    app = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4))
-    client = app.test_client()
-    names = {"first_name": "O'Brien \\ J\u00fcrgen"}
-    form = {"username": "ada", "email": "ada@example.com", "password": PASSWORD} | names
+    app = app_on(url)
+    first_name = "O'Brien \\ J\u00fcrgen"
 
-    _, opened = answer(client, "POST /register", form)
-    assert isinstance(opened, dict)
-    shown = {"refresh_token": opened["refresh_token"]}
-    refreshed = [answer(client, "POST /refresh", shown) for _ in range(2)]  # the first answer is lost
-    me = answer(client, "GET /me", token=opened["token"])
-    listed = answer(client, "GET /sessions", token=opened["token"])
+    user = Actor(app.test_client()).register(first_name=first_name)
+    refreshed = [user.try_refresh() for _ in range(2)]  # twice, as when the first answer is lost
+    me, listed = user.me(), user.sessions()
     app.extensions["auth"].database.close()
 
-    assert [status for status, _ in refreshed] == [200, 200]
-    assert me == (200, opened["user"])
-    assert opened["user"]["first_name"] == names["first_name"]
-    assert listed[0] == 200
+    assert [answer.status_code for answer in refreshed] == [200, 200]
+    assert (me.status_code, me.get_json()) == (200, user.pair["user"])
+    assert me.get_json()["first_name"] == first_name
+    assert listed.status_code == 200

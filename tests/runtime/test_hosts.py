@@ -1,4 +1,4 @@
-"""Which addresses a DB_URL names, and that each gets its share of the time."""
+"""Connecting: which addresses a DB_URL names, in which order, and how long each of them may take."""
 
 import socket
 import time
@@ -6,31 +6,20 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from psycopg2.extensions import cursor, parse_dsn
+from psycopg2.extensions import parse_dsn
 
 import db
-from db import Database
+from db import Cursor, Database, DatabaseUnavailable
 from runtime import hosts
-from runtime.faults import DatabaseUnavailable
 from tests.support import tcp_proxy
-from tests.support.database import MakeDatabase
+from tests.support.queries import scalar
 from tests.support.tcp_proxy import moved
 
 ADDRESSES = {"db": ["10.0.0.1", "fd00::1"], "standby": ["10.0.0.2"]}
 
 
-@pytest.fixture(scope="module")
-def url(make_database: MakeDatabase) -> str:
-    return make_database()
-
-
-def one(cur: cursor) -> object:
-    cur.execute("SELECT 1")
-    return cur.fetchone()
-
-
 @pytest.mark.parametrize(
-    ("url", "places"),
+    ("url", "addresses"),
     [
         pytest.param("postgresql:///x", [{}], id="libpq's default"),
         pytest.param("postgresql://:5433/x", [{"port": "5433"}], id="port only"),
@@ -51,7 +40,7 @@ def one(cur: cursor) -> object:
                 {"host": "standby", "hostaddr": "10.9.9.1"},
                 {"host": "db", "hostaddr": "10.9.9.2", "port": "5433"},
             ],
-            id="addresses are given",
+            id="addresses in the URL",
         ),
         pytest.param(
             "postgresql://gone,standby/x", [{"host": "standby", "hostaddr": "10.0.0.2"}], id="unknown name"
@@ -79,25 +68,26 @@ def one(cur: cursor) -> object:
         ),
     ],
 )
-def test_candidates(url: str, places: list[dict[str, str]]) -> None:
-    found = hosts.candidates(parse_dsn(url), lambda name: ADDRESSES.get(name, []))
+def test_candidates(url: str, addresses: list[dict[str, str]]) -> None:
+    candidates = hosts.candidates(parse_dsn(url), lambda name: ADDRESSES.get(name, []))
 
-    assert found == [{"dbname": "x"} | place for place in places]
+    assert candidates == [{"dbname": "x"} | address for address in addresses]
 
 
+@pytest.mark.slow
 def test_silent_first_host_does_not_keep_from_the_second(url: str) -> None:
     with (
         tcp_proxy.before(url) as good,
         tcp_proxy.silent() as silent,
         closing(Database(moved(url, silent, good.port))) as database,
     ):
-        assert database.write(one) == (1,)
+        assert database.write(scalar) == 1
         database.close()
 
         started = time.monotonic()
-        assert database.write(one) == (1,)
+        assert database.write(scalar) == 1
 
-    assert time.monotonic() - started < hosts.CONNECT_SECONDS  # now it is tried first
+    assert time.monotonic() - started < hosts.CONNECT_SECONDS  # the address that worked last is tried first
 
 
 def test_silent_first_address_of_a_name_does_not_keep_from_the_second(
@@ -110,7 +100,7 @@ def test_silent_first_address_of_a_name_does_not_keep_from_the_second(
     with tcp_proxy.before(url) as good, tcp_proxy.silent("127.0.0.2", good.port):
         monkeypatch.setattr(socket, "getaddrinfo", lookup)
         with closing(Database(moved(url, good.port, host="db.example"))) as database:
-            assert database.read(one) == (1,)
+            assert database.read(scalar) == 1
             assert database.read(lambda cur: cur.connection.info.host) == "db.example"
 
 
@@ -121,7 +111,7 @@ def test_connect_timeout_of_the_url_goes_first(url: str, monkeypatch: pytest.Mon
 
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable, match=r"127.0.0.1 port [0-9]+: .* in time"):
-            database.read(one)
+            database.read(scalar)
 
     assert time.monotonic() - started < 10
 
@@ -130,14 +120,14 @@ def test_failure_names_the_cause_at_every_address(url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(DatabaseUnavailable, match=r"cannot connect: .*refused.*; .*refused"):
-        Database(moved(url, port, port)).read(one)
+        Database(moved(url, port, port)).read(scalar)
     with pytest.raises(DatabaseUnavailable, match="no host of DB_URL has an address"):
-        Database(moved(url, port, host="nowhere.invalid")).read(one)
+        Database(moved(url, port, host="nowhere.invalid")).read(scalar)
 
 
 def test_connections_are_kept_alive_unless_the_url_says_otherwise(url: str) -> None:
     def options(database: Database) -> tuple[int, int]:
-        def ask(cur: cursor) -> tuple[int, int]:
+        def ask(cur: Cursor) -> tuple[int, int]:
             with socket.socket(fileno=socket.dup(cur.connection.fileno())) as tcp:
                 return (
                     tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),

@@ -1,19 +1,17 @@
-"""A table users that was there before and differs a little: what a client can mend, and what the operator."""
+"""A table users that differs a little from schema.sql: what a client can mend, and what the operator must."""
 
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from app import create_app
 from auth import users
-from config import Settings
-from tests.support import PASSWORD, SECRET_KEY
+from tests.support import PASSWORD
+from tests.support.actor import LOGIN, REGISTER, Actor
+from tests.support.apps import client_on, messages
 from tests.support.database import MakeDatabase, run_sql
 
 ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-LOGIN = "/api/auth/login"
-REGISTER = "/api/auth/register"
 SPECIFIED = {
     "id": "SERIAL PRIMARY KEY",
     "username": "VARCHAR(50) UNIQUE NOT NULL",
@@ -26,7 +24,7 @@ SPECIFIED = {
 
 
 class Older:
-    """The service on a table that it did not make."""
+    """The service on a table users that somebody else made. columns: their types, where they differ."""
 
     def __init__(self, url: str, statement: str = "", **columns: str) -> None:
         self.url = url
@@ -34,28 +32,18 @@ class Older:
         run_sql(url, f"CREATE TABLE users ({described}); {statement}")
 
     def client(self) -> FlaskClient:
-        settings = Settings(db_url=self.url, secret_key=SECRET_KEY, bcrypt_rounds=4)
-        return create_app(settings).test_client()
-
-
-def bearer(body: dict[str, Any]) -> dict[str, str]:
-    return {"Authorization": f"Bearer {body['token']}"}
-
-
-def errors(log_lines: list[dict[str, Any]]) -> list[str]:
-    return [line["message"] for line in log_lines if line["level"] == "ERROR"]
+        return client_on(self.url)
 
 
 def test_names_that_must_not_be_null_are_stored_empty(make_database: MakeDatabase) -> None:
     names = dict.fromkeys(["first_name", "last_name"], "VARCHAR(100) NOT NULL")
     older = Older(make_database(), **names)
-    client = older.client()
 
-    registered = client.post(REGISTER, json=ADA | {"last_name": "Lovelace"})
-    changed = client.patch("/api/auth/me", json={"last_name": None}, headers=bearer(registered.get_json()))
+    ada = Actor(older.client()).register(last_name="Lovelace")
+    changed = ada.change_profile(last_name=None)
 
-    assert (registered.status_code, changed.status_code) == (201, 200)
-    assert registered.get_json()["user"]["first_name"] == ""
+    assert changed.status_code == 200
+    assert ada.pair["user"]["first_name"] == ""
     assert run_sql(older.url, "SELECT first_name, last_name FROM users") == [("", "")]
 
 
@@ -146,7 +134,7 @@ def test_what_only_the_operator_can_mend_is_500_with_its_cause_in_one_line(
     answer = client.post(REGISTER, json=ADA)
 
     assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error")
-    (line,) = errors(log_lines)
+    (line,) = messages(log_lines, "ERROR")
     assert [part for part in cause if part not in line] == []
     assert "PostgreSQL runs" not in line
     assert not [secret for secret in ("$2b$", "ada@example.com") if secret in str(log_lines)]
@@ -173,15 +161,11 @@ def test_unique_violation_is_named_by_its_column_not_by_its_constraint(make_data
 
 def test_id_beyond_32_bits_works_everywhere(make_database: MakeDatabase) -> None:
     older = Older(make_database(), "SELECT setval('users_id_seq', 3000000000)", id="BIGSERIAL PRIMARY KEY")
-    client = older.client()
 
-    registered = client.post(REGISTER, json=ADA).get_json()
-    login = client.post(LOGIN, json=ADA)
-    me = client.get("/api/auth/me", headers=bearer(registered))
-    sessions = client.get("/api/auth/sessions", headers=bearer(registered))
-    refreshed = client.post("/api/auth/refresh", json={"refresh_token": registered["refresh_token"]})
+    ada = Actor(older.client()).register()
+    login, me, sessions, refreshed = ada.try_log_in(), ada.me(), ada.sessions(), ada.try_refresh()
 
-    assert registered["userId"] == 3000000001
+    assert ada.pair["userId"] == 3000000001
     assert [answer.status_code for answer in (login, me, sessions, refreshed)] == [200] * 4
     assert me.get_json()["id"] == 3000000001
 
@@ -216,12 +200,12 @@ def test_stored_names_with_blanks_log_in_as_they_are_stored(make_database: MakeD
     older = Older(make_database())
     client = older.client()
     for number in range(1, 4):
-        client.post(REGISTER, json=ADA | {"username": f"u{number}", "email": f"u{number}@example.com"})
+        Actor(client, f"u{number}").register()
     run_sql(older.url, "UPDATE users SET username = 'ada', email = 'a@example.com' WHERE id = 1")
     run_sql(older.url, "UPDATE users SET username = 'Ada ', email = ' b@example.com' WHERE id = 2")
     run_sql(older.url, "UPDATE users SET username = 'a@example.com ' WHERE id = 3")
 
-    typed = [
+    identifiers = [
         "ada",
         "ada ",
         "ada  ",
@@ -231,7 +215,7 @@ def test_stored_names_with_blanks_log_in_as_they_are_stored(make_database: MakeD
         "a@example.com ",
         " a@example.com",
     ]
-    answers = [client.post(LOGIN, json={"username": name, "password": PASSWORD}) for name in typed]
+    answers = [client.post(LOGIN, json={"username": name, "password": PASSWORD}) for name in identifiers]
     other = client.post(LOGIN, json={"email": "b@example.com", "password": PASSWORD})
 
     assert [answer.get_json()["user"]["id"] for answer in answers] == [1, 2, 1, 1, 2, 1, 3, 1]
@@ -241,12 +225,14 @@ def test_stored_names_with_blanks_log_in_as_they_are_stored(make_database: MakeD
 def test_login_of_a_name_uses_the_indexes(make_database: MakeDatabase) -> None:
     older = Older(make_database())
     older.client()
-    explained: list[str] = []
+    plan: list[str] = []
 
-    class Explaining:
+    class ExplainingCursor:
+        """Explains a statement instead of running it, and finds no row."""
+
         def execute(self, statement: str, parameters: dict[str, str]) -> None:
-            plan = run_sql(older.url, f"SET enable_seqscan = off; EXPLAIN {statement % quoted(parameters)}")
-            explained.extend(row[0] for row in plan)
+            rows = run_sql(older.url, f"SET enable_seqscan = off; EXPLAIN {statement % quoted(parameters)}")
+            plan.extend(row[0] for row in rows)
 
         def fetchone(self) -> None:
             return None
@@ -254,8 +240,8 @@ def test_login_of_a_name_uses_the_indexes(make_database: MakeDatabase) -> None:
     def quoted(parameters: dict[str, str]) -> dict[str, str]:
         return {name: f"'{value}'" for name, value in parameters.items()}
 
-    users.find_by_login(Explaining(), "ada ")  # type: ignore[arg-type]
+    users.find_by_login(ExplainingCursor(), "ada ")  # type: ignore[arg-type]
 
-    assert "users_username_lower_key" in str(explained)
-    assert "users_email_lower_key" in str(explained)
-    assert "Seq Scan" not in str(explained)
+    assert "users_username_lower_key" in str(plan)
+    assert "users_email_lower_key" in str(plan)
+    assert "Seq Scan" not in str(plan)

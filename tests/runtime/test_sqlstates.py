@@ -1,4 +1,4 @@
-"""Whom an error of PostgreSQL speaks of."""
+"""Which exception of the service an SQLSTATE of PostgreSQL, or an error of the driver, becomes."""
 
 import psycopg2
 import pytest
@@ -24,13 +24,16 @@ def conn(make_database: MakeDatabase) -> connection:
 
 
 @pytest.mark.parametrize(
-    ("code", "translation"),
+    ("code", "exception"),
     [
         ("22001", StatementRefused),  # string_data_right_truncation
         ("23505", StatementRefused),  # unique_violation
         ("40001", Conflict),
         ("40P01", Conflict),
-        ("40003", DatabaseUnavailable),  # statement_completion_unknown: it was perhaps carried out
+        (
+            "40003",
+            DatabaseUnavailable,
+        ),  # statement_completion_unknown: nobody knows whether it was carried out
         ("0A000", StatementRefused),  # feature_not_supported
         ("42P01", StatementRefused),  # undefined_table
         ("P0001", StatementRefused),  # raise_exception, in a trigger
@@ -44,21 +47,21 @@ def conn(make_database: MakeDatabase) -> connection:
         ("58030", OutOfResources),
     ],
 )
-def test_error_of_the_server(conn: connection, code: str, translation: type[Exception]) -> None:
+def test_error_of_the_server(conn: connection, code: str, exception: type[Exception]) -> None:
     with pytest.raises(errors.lookup(code)) as raised, conn.cursor() as cur:
         cur.execute(f"ROLLBACK; DO $$BEGIN RAISE SQLSTATE '{code}'; END$$")
 
-    assert type(faults.translate(raised.value, closed=False)) is translation
+    assert type(faults.translate(raised.value, closed=False)) is exception
 
 
 @pytest.mark.parametrize(
-    ("error", "translation"),
+    ("error", "exception"),
     [(psycopg2.OperationalError, ServerFault), (psycopg2.ProgrammingError, None), (psycopg2.DataError, None)],
 )
-def test_error_of_the_driver(error: type[psycopg2.Error], translation: type[Exception] | None) -> None:
-    translated = faults.translate(error("no SQLSTATE"), closed=False)
+def test_error_of_the_driver(error: type[psycopg2.Error], exception: type[Exception] | None) -> None:
+    fault = faults.translate(error("no SQLSTATE"), closed=False)
 
-    assert (type(translated) if translated else None) is translation
+    assert (type(fault) if fault else None) is exception
 
 
 @pytest.mark.parametrize("error", [psycopg2.OperationalError, psycopg2.DatabaseError, psycopg2.DataError])

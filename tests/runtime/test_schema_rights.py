@@ -1,0 +1,105 @@
+"""schema.sql and a role of DB_URL that lacks rights."""
+
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from db import Database, SchemaError
+from tests.support.actor import REGISTER
+from tests.support.apps import client_on, messages
+from tests.support.database import MakeDatabase, on_database, run_sql
+from tests.support.older_tables import CARRY_BACK, LONG
+
+
+@pytest.fixture
+def plain_role(postgres_url: str, make_database: MakeDatabase) -> Iterator[str]:
+    """The URL of a database, as a role that has no rights but to log in."""
+    if int(run_sql(postgres_url, "SHOW server_version_num")[0][0]) < 150000:
+        pytest.skip("before PostgreSQL 15 everybody may create tables in the schema public")
+    role = f"user_service_test_{secrets.token_hex(6)}"
+    url = make_database()
+    run_sql(url, f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    yield urlunsplit(urlsplit(url)._replace(netloc=f"{role}:plain@{host}"))
+    run_sql(url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def as_owner(plain_role: str, postgres_url: str) -> str:
+    """Return the URL of the same database, as the role that owns it."""
+    return on_database(postgres_url, urlsplit(plain_role).path.lstrip("/"))
+
+
+def test_role_that_may_not_create_tables_is_told_what_helps(plain_role: str, postgres_url: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        Database(plain_role).apply_schema()
+    (remedy,) = re.findall(r"GRANT [^)]+", str(caught.value))
+    run_sql(as_owner(plain_role, postgres_url), remedy)
+
+    Database(plain_role).apply_schema()
+
+    assert "permission denied for schema public" in str(caught.value)
+    assert run_sql(plain_role, "SELECT count(*) FROM users") == [(0,)]
+
+
+def test_role_that_may_not_change_a_complete_schema_can_serve(
+    plain_role: str, postgres_url: str, log_lines: list[dict[str, Any]]
+) -> None:
+    owner = as_owner(plain_role, postgres_url)
+    role = urlsplit(plain_role).username
+    Database(owner).apply_schema()
+    run_sql(owner, "DROP TABLE auth_schema")  # which an earlier version did not have
+    run_sql(owner, f"GRANT ALL ON users, auth_sessions TO {role}")
+    run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+
+    client = client_on(plain_role)
+
+    assert client.post(REGISTER, json=LONG).status_code == 201
+    warnings = messages(log_lines, "WARNING")
+    assert [text.partition(":")[0] for text in warnings if "schema" in text] == [
+        "schema_not_brought_up_to_date"
+    ]
+
+
+def test_role_that_may_not_rename_the_older_table_of_sessions_is_told_what_helps(
+    plain_role: str, postgres_url: str
+) -> None:
+    owner = as_owner(plain_role, postgres_url)
+    Database(owner).apply_schema()
+    run_sql(owner, CARRY_BACK)
+    run_sql(owner, f"GRANT CREATE ON SCHEMA public TO {urlsplit(plain_role).username}")
+
+    with pytest.raises(
+        SchemaError, match="must be owner of table sessions; make the role of DB_URL the owner"
+    ):
+        Database(plain_role).apply_schema()
+
+    assert run_sql(owner, "SELECT to_regclass('auth_sessions')") == [(None,)]
+
+
+def test_right_that_is_taken_away_is_unhealthy_and_named(
+    plain_role: str, postgres_url: str, log_lines: list[dict[str, Any]]
+) -> None:
+    owner = as_owner(plain_role, postgres_url)
+    role = urlsplit(plain_role).username
+    Database(owner).apply_schema()
+    run_sql(owner, f"GRANT ALL ON users, auth_sessions TO {role}")
+    run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    client = client_on(plain_role)
+    before = client.get("/health")
+    run_sql(
+        owner, f"REVOKE INSERT, DELETE ON auth_sessions FROM {role}; REVOKE ALL ON users_id_seq FROM {role}"
+    )
+
+    health, registration = client.get("/health"), client.post(REGISTER, json=LONG)
+
+    assert (before.status_code, health.status_code, registration.status_code) == (200, 503, 500)
+    assert health.get_json()["error"] == "The database does not let the service use its tables."
+    errors = messages(log_lines, "ERROR")
+    assert (
+        "lacks rights: auth_sessions: INSERT, auth_sessions: DELETE, public.users_id_seq: USAGE" in errors[0]
+    )
+    assert "database_refused sqlstate=42501: permission denied" in errors[1]
