@@ -1,4 +1,4 @@
-"""A real PgBouncer before a PostgreSQL of the tests."""
+"""A real PgBouncer between the service and a PostgreSQL of the tests."""
 
 import os
 import shutil
@@ -20,16 +20,16 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 @contextmanager
 def running(folder: Path, server_url: str, *, mode: str, **settings: str) -> Iterator[str]:
-    """Run PgBouncer in a pooling mode until the block ends, and yield the URL of the database behind it.
+    """Run PgBouncer until the block ends, and yield the URL of the database behind it.
 
-    settings: of the section [pgbouncer].
+    mode: the pooling mode, "session" or "transaction". settings: more lines of the section [pgbouncer].
     """
     assert PROGRAM
     server = parse_dsn(server_url)
     port = service.free_port()
-    known = {"listen_addr": "127.0.0.1", "listen_port": port, "unix_socket_dir": "", "auth_type": "any"}
-    known |= {"pool_mode": mode, "admin_users": "postgres", "user": "nobody" if os.getuid() == 0 else ""}
-    lines = [f"{name} = {value}" for name, value in (known | settings).items()]
+    section = {"listen_addr": "127.0.0.1", "listen_port": port, "unix_socket_dir": "", "auth_type": "any"}
+    section |= {"pool_mode": mode, "admin_users": "postgres", "user": "nobody" if os.getuid() == 0 else ""}
+    lines = [f"{name} = {value}" for name, value in (section | settings).items()]
     target = f"host={server['host']} dbname={server['dbname']} user={server['user']}"
     config = folder / "pgbouncer.ini"
     config.write_text("\n".join(["[databases]", f"users = {target}", "[pgbouncer]", *lines, ""]))

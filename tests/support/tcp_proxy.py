@@ -1,4 +1,4 @@
-"""A TCP proxy before a PostgreSQL, which forgets connections as a NAT does."""
+"""A TCP proxy between the service and a PostgreSQL, which forgets connections as a NAT does."""
 
 import select
 import socket
@@ -10,7 +10,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 
 class Proxy:
-    """Passes bytes on between its clients and a server, until it forgets those who are connected."""
+    """Forwards bytes between its clients and a server, and can forget every connection that it has."""
 
     def __init__(self, url: str, address: str) -> None:
         self._target = parse_dsn(url)
@@ -23,11 +23,12 @@ class Proxy:
         self._thread.start()
 
     def forget(self) -> None:
-        """Pass nothing on any more of the connections that there are: no FIN, no RST."""
+        """Drop everything that comes on the present connections, without a FIN or an RST."""
         self._forgotten += self._peers
         self._peers = {}
 
     def stop(self) -> None:
+        """Close every connection and stop to listen."""
         self._stopped = True
         self._thread.join()
         for end in [self._listener, *self._peers, *self._forgotten]:
@@ -40,7 +41,7 @@ class Proxy:
                 if ready is self._listener:
                     self._accept()
                 elif peers is self._peers:
-                    self._pass_on(ready)
+                    self._forward(ready)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -52,7 +53,7 @@ class Proxy:
             server = socket.create_connection((host, port))
         self._peers = self._peers | {client: server, server: client}
 
-    def _pass_on(self, end: socket.socket) -> None:
+    def _forward(self, end: socket.socket) -> None:
         data = b""
         with suppress(OSError):
             data = end.recv(65536)
@@ -67,7 +68,7 @@ class Proxy:
 
 @contextmanager
 def before(url: str, address: str = "127.0.0.1") -> Iterator[Proxy]:
-    """Run a proxy before the server of `url`."""
+    """Run a proxy to the server of `url` until the block ends."""
     proxy = Proxy(url, address)
     try:
         yield proxy
@@ -77,12 +78,12 @@ def before(url: str, address: str = "127.0.0.1") -> Iterator[Proxy]:
 
 @contextmanager
 def silent(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
-    """Let something listen that never answers, and yield its port."""
+    """Listen on a port where connections are accepted and never answered; yield the port."""
     with socket.create_server((address, port)) as listener:
         yield int(listener.getsockname()[1])
 
 
 def moved(url: str, *ports: int, **parameters: str) -> str:
-    """Return `url` as a DSN with some ports of this machine instead of its own address."""
-    places = {"host": ",".join(["127.0.0.1"] * len(ports)), "port": ",".join(map(str, ports))}
-    return str(make_dsn(**parse_dsn(url) | places | parameters))
+    """Return `url` as a DSN whose servers are `ports` of this machine, with further parameters of libpq."""
+    addresses = {"host": ",".join(["127.0.0.1"] * len(ports)), "port": ",".join(map(str, ports))}
+    return str(make_dsn(**parse_dsn(url) | addresses | parameters))

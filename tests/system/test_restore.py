@@ -34,7 +34,7 @@ def test_sessions_after_a_restore_are_as_described(make_database: MakeDatabase, 
     refreshed.refresh()
     assert revoked.log_out().status_code == 204
     later = unchanged.elsewhere()
-    before.extensions["services"].database.close()
+    before.extensions["auth"].database.close()
 
     run_printed("pg_restore", databases[1], tmp_path)
 
@@ -46,4 +46,4 @@ def test_sessions_after_a_restore_are_as_described(make_database: MakeDatabase, 
     assert refreshed.try_refresh().get_json()["code"] == "refresh_reused"
     assert revoked.me().status_code == 200
     assert unchanged.refresh().me().status_code == 200
-    restored.application.extensions["services"].database.close()
+    restored.application.extensions["auth"].database.close()
