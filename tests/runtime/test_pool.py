@@ -38,10 +38,9 @@ def test_pool_never_opens_more_than_its_size(url: str, database: Database) -> No
     assert count_connections(url) == 2
 
 
-def test_exhausted_pool_is_refused_after_a_bounded_wait(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exhausted_pool_is_refused_after_a_bounded_wait(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "WAIT_SECONDS", 0.1)
+    database = Database(url, pool_size=2)
     database.read(scalar)
     held = threading.Barrier(3)
     holders = [
@@ -59,6 +58,7 @@ def test_exhausted_pool_is_refused_after_a_bounded_wait(
         holder.join()
 
     assert database.read(scalar) == 1
+    database.close()
 
 
 def test_connection_that_the_server_ended_is_replaced_before_it_is_used(url: str, database: Database) -> None:

@@ -14,7 +14,7 @@ from runtime.schema import SCHEMA_LOCK
 from runtime.schema_version import Version
 from tests.support.database import MakeDatabase, held_open, run_sql
 from tests.support.older_tables import INSERT, OLDER_HASH
-from tests.support.queries import wait_until
+from tests.support.queries import has_valid_index, wait_until
 
 
 def test_schema_on_an_empty_database_is_the_specified_table(make_database: MakeDatabase) -> None:
@@ -115,7 +115,7 @@ def test_other_version_of_the_schema_is_applied_by_one_of_many(
         done = [threads.submit(Database(url).apply_schema) for _ in range(6)]
         # The holder, the six, and the connection that asks.
         wait_until(url, "count(*) >= 8 FROM pg_stat_activity WHERE datname = current_database()")
-        time.sleep(0.3)  # longer than one may wait for the table
+        time.sleep(0.3)  # longer than LOCK_SECONDS: the turn is no lock on a table
         holder.close()
         for each in done:
             each.result()
@@ -138,7 +138,7 @@ def test_indexes_of_a_table_with_rows_are_built_once_by_many_at_once(applied: st
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(start, range(6)))
 
-    assert is_valid(applied, "users_email_lower_key")
+    assert has_valid_index(applied, "users_email_lower_key")
     assert run_sql(applied, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
 
 
@@ -155,13 +155,7 @@ def test_index_that_was_left_invalid_is_built_again(applied: str) -> None:
 
     Database(applied).apply_schema()
 
-    assert is_valid(applied, "users_email_lower_key")
-
-
-def is_valid(url: str, index: str) -> bool:
-    return run_sql(url, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", index) == [
-        (True,)
-    ]
+    assert has_valid_index(applied, "users_email_lower_key")
 
 
 def test_start_while_another_process_applies_the_schema_says_so(make_database: MakeDatabase) -> None:

@@ -15,7 +15,7 @@ from tests.support.actor import Actor
 from tests.support.apps import client_on
 from tests.support.database import MakeDatabase, held_open, run_sql
 from tests.support.older_tables import INSERT, NARROW_TABLE, SPECIFIED_WIDTHS, widths
-from tests.support.queries import wait_until
+from tests.support.queries import has_valid_index, wait_until
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_index_is_built_while_others_write(applied: str, isolation: str) -> None
             assert not done.done()
         done.result()
 
-    assert is_valid(applied, "users_email_lower_key")
+    assert has_valid_index(applied, "users_email_lower_key")
 
 
 def test_index_that_takes_longer_than_a_start_may_is_told_how(applied: str) -> None:
@@ -165,10 +165,4 @@ def test_index_that_takes_longer_than_a_start_may_is_told_how(applied: str) -> N
         Database(applied).apply_schema(seconds=1)
     Database(applied).apply_schema()
 
-    assert is_valid(applied, "users_email_lower_key")
-
-
-def is_valid(url: str, index: str) -> bool:
-    return run_sql(url, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", index) == [
-        (True,)
-    ]
+    assert has_valid_index(applied, "users_email_lower_key")

@@ -37,6 +37,11 @@ def count_connections(url: str) -> int:
     return int(run_sql(url, statement)[0][0])
 
 
+def has_valid_index(url: str, index: str) -> bool:
+    rows = run_sql(url, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", index)
+    return rows == [(True,)]
+
+
 def wait_until(url: str, condition: str, *parameters: object, seconds: float = 10.0) -> None:
     """Wait until PostgreSQL says that `condition` holds."""
     deadline = time.monotonic() + seconds
