@@ -9,12 +9,24 @@ from typing import Any
 import psycopg2
 import pytest
 
-from db import SCHEMA_FILE, Database, SchemaError
+from db import SCHEMA_FILE, Database, SchemaError, require_usable
 from runtime.schema import SCHEMA_LOCK
 from runtime.schema_version import Version
 from tests.support.database import MakeDatabase, held_open, run_sql
 from tests.support.older_tables import INSERT, OLDER_HASH
 from tests.support.queries import has_valid_index, wait_until
+
+# What another service might describe.
+OTHER_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tags (
+    id SERIAL PRIMARY KEY,
+    label TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS auth_schema (
+    fingerprint TEXT NOT NULL
+);
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS tags_label_key ON tags {columns};
+"""
 
 
 def test_schema_on_an_empty_database_is_the_specified_table(make_database: MakeDatabase) -> None:
@@ -168,3 +180,38 @@ def test_start_while_another_process_applies_the_schema_says_so(make_database: M
         Database(url).apply_schema(seconds=0.5)
 
     assert caught.value.sentence == "The schema is being applied."
+
+
+@pytest.mark.parametrize(
+    ("columns", "cause", "rows"),
+    [
+        pytest.param(
+            '(lower(label COLLATE "C"))', "the labels of tags 1, 2", "tags", id="without regard to case"
+        ),
+        pytest.param("(lower(label))", 'could not create unique index "tags_label_key"', "rows", id="plain"),
+    ],
+)
+def test_schema_of_other_tables_is_applied_from_its_file_alone(
+    make_database: MakeDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    columns: str,
+    cause: str,
+    rows: str,
+) -> None:
+    url = make_database()
+    file = tmp_path / "schema.sql"
+    file.write_text(OTHER_SCHEMA.format(columns=columns), encoding="utf-8")
+    monkeypatch.setattr("db.SCHEMA_FILE", file)
+    run_sql(url, "CREATE TABLE tags (id SERIAL PRIMARY KEY, label TEXT NOT NULL)")
+    run_sql(url, "INSERT INTO tags (label) VALUES ('new'), ('NEW')")
+
+    with pytest.raises(SchemaError) as caught:
+        Database(url).apply_schema()
+    run_sql(url, "DELETE FROM tags WHERE id = 2; DROP INDEX tags_label_key")  # the index is invalid
+    Database(url).apply_schema()
+    Database(url).ping(require_usable)
+
+    assert str(caught.value).endswith(cause)
+    assert f"some {rows} differ only in case" in caught.value.sentence
+    assert has_valid_index(url, "tags_label_key")
