@@ -22,7 +22,9 @@ from dev import postgres as embedded_postgres
 from runtime import logs
 from tests.support import PASSWORD, SECRET_KEY, contract
 from tests.support.actor import ClientOf, Register
+from tests.support.apps import NO_DATABASE, app_on, app_without_hash_slots
 from tests.support.database import MakeDatabase, Sql, on_database, run_sql
+from tests.support.registrations import try_register
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -118,6 +120,29 @@ def client_of(app: Flask, settings: Settings) -> Iterator[ClientOf]:
     yield make
     for other in made:
         other.extensions["auth"].database.close()
+
+
+@pytest.fixture(scope="session")
+def client_of_a_broken_row(make_database: MakeDatabase) -> Iterator[FlaskClient]:
+    """A client of a service that fails to read ada's row: Python has no date after the year 9999."""
+    url = make_database()
+    app = app_on(url)
+    try_register(app.test_client())
+    run_sql(url, "UPDATE users SET created_at = '20000-01-01'")
+    yield app.test_client()
+    app.extensions["services"].database.close()
+
+
+@pytest.fixture(scope="session")
+def client_without_database() -> FlaskClient:
+    return app_on(NO_DATABASE).test_client()
+
+
+@pytest.fixture(scope="session")
+def client_without_hash_slots(make_database: MakeDatabase) -> Iterator[FlaskClient]:
+    app = app_without_hash_slots(make_database())
+    yield app.test_client()
+    app.extensions["services"].database.close()
 
 
 @pytest.fixture

@@ -1,32 +1,23 @@
-"""The registry of codes, and that every code is reached with its status."""
+"""The registry of codes, and that every code is reached with its status, its sentence and its headers."""
 
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_bcrypt import Bcrypt
-from psycopg2.extensions import cursor
 from werkzeug.test import TestResponse
 
-from app import create_app
 from auth import errors
 from auth.errors import ApiError
-from auth.passwords import PasswordHasher
-from config import Settings
-from runtime.faults import StatementRefused
 from tests.support import PASSWORD, SECRET_KEY
+from tests.support.actor import LOGIN, ME, REFRESH, REGISTER, Actor, bearer
+from tests.support.answers import JSON
+from tests.support.apps import app_on
 from tests.support.database import MakeDatabase, run_sql
-
-REGISTER, LOGIN, ME = "/api/auth/register", "/api/auth/login", "/api/auth/me"
-REFRESH = "/api/auth/refresh"
-JSON = "application/json"
-ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
+from tests.support.registrations import ADA
 
 STATUS_OF_CODE = {
     "bad_request": 400,
@@ -52,67 +43,38 @@ STATUS_OF_CODE = {
 }
 
 
-def client_on(db_url: str) -> FlaskClient:
-    return create_app(Settings(db_url=db_url, secret_key=SECRET_KEY, bcrypt_rounds=4)).test_client()
-
-
-def bearer(**claims: object) -> dict[str, str]:
-    return {"Authorization": f"Bearer {jwt.encode(claims, SECRET_KEY, algorithm='HS256')}"}
+def bearer_of(**claims: object) -> dict[str, str]:
+    return bearer(jwt.encode(claims, SECRET_KEY, algorithm="HS256"))
 
 
 @pytest.fixture(scope="module")
-def stocked(make_database: MakeDatabase) -> FlaskClient:
+def stocked(make_database: MakeDatabase) -> Iterator[FlaskClient]:
     """A client of a service where ada, user 1, is registered and another service refers to her."""
     url = make_database()
-    client = client_on(url)
-    client.post(REGISTER, json=ADA)
+    app = app_on(url)
+    Actor(app.test_client()).register()
     run_sql(url, "CREATE TABLE streams (user_id INTEGER REFERENCES users (id))")
     run_sql(url, "INSERT INTO streams VALUES (1)")
-    return client
+    yield app.test_client()
+    app.extensions["services"].database.close()
 
 
 @pytest.fixture
 def reused(stocked: FlaskClient) -> FlaskClient:
-    """A client that sends a refresh token which was replaced twice, whatever else it is told to send."""
-    first = stocked.post(LOGIN, json=ADA).get_json()["refresh_token"]
-    second = stocked.post(REFRESH, json={"refresh_token": first}).get_json()["refresh_token"]
-    stocked.post(REFRESH, json={"refresh_token": second})
-    return _Sending(stocked.application, {"refresh_token": first})
+    """A client that replays a refresh token which was replaced twice, whatever body it is told to send."""
+    ada = Actor(stocked).log_in()
+    replayed = ada.pair["refresh_token"]
+    ada.refresh().refresh()
+    return _Replaying(stocked.application, {"refresh_token": replayed})
 
 
-class _Sending(FlaskClient):
+class _Replaying(FlaskClient):
     def __init__(self, app: Flask, body: dict[str, str]) -> None:
         super().__init__(app, app.response_class)
         self._body = body
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         return super().open(*args, **kwargs, json=self._body)
-
-
-@pytest.fixture(scope="module")
-def broken(make_database: MakeDatabase) -> FlaskClient:
-    """A client of a service with a date that Python cannot hold."""
-    url = make_database()
-    client = client_on(url)
-    client.post(REGISTER, json=ADA)
-    run_sql(url, "UPDATE users SET created_at = '20000-01-01'")
-    return client
-
-
-@pytest.fixture(scope="module")
-def full(make_database: MakeDatabase) -> FlaskClient:
-    """A client of a service without hash slots."""
-    client = client_on(make_database())
-    app = client.application
-    slots = PasswordHasher(Bcrypt(app), rounds=4, running=0, waiting=0)
-    app.extensions["auth"] = replace(app.extensions["auth"], passwords=slots)
-    return client
-
-
-@pytest.fixture(scope="module")
-def lost() -> FlaskClient:
-    """A client of a service without a database."""
-    return client_on("postgresql://operator:hunter2@/users?host=/nowhere")
 
 
 @pytest.mark.parametrize(("code", "status"), STATUS_OF_CODE.items())
@@ -132,38 +94,50 @@ def test_registry_holds_no_code_that_the_tests_leave_out() -> None:
     assert set(errors.REGISTRY) == set(STATUS_OF_CODE)
 
 
-POST, DELETE = {"method": "POST"}, {"method": "DELETE"}
-ADAS = bearer(id=1, exp=int(time.time()) + 3600)
+def post(path: str, **call: object) -> dict[str, Any]:
+    return {"path": path, "method": "POST", **call}
+
+
+def delete(path: str, **call: object) -> dict[str, Any]:
+    return {"path": path, "method": "DELETE", **call}
+
+
+ADAS = bearer_of(id=1, exp=int(time.time()) + 3600)
+# By code: the fixture that makes the client, and what the client sends.
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "bad_request": ("stocked", {"path": "/health/live", "headers": {"Host": "a..b"}}),
-    "invalid_json": ("stocked", {"path": LOGIN, "data": "{", "content_type": JSON, **POST}),
-    "validation_failed": ("stocked", {"path": LOGIN, "json": {}, **POST}),
-    "invalid_credentials": ("stocked", {"path": LOGIN, "json": ADA | {"password": "wrong"}, **POST}),
+    "invalid_json": ("stocked", post(LOGIN, data="{", content_type=JSON)),
+    "validation_failed": ("stocked", post(LOGIN, json={})),
+    "invalid_credentials": ("stocked", post(LOGIN, json=ADA | {"password": "wrong"})),
     "token_missing": ("stocked", {"path": ME}),
-    "token_expired": ("stocked", {"path": ME, "headers": bearer(id=1, exp=1_700_000_000)}),
-    "token_invalid": ("stocked", {"path": ME, "headers": bearer(id=99, exp=int(time.time()) + 3600)}),
-    "refresh_invalid": ("stocked", {"path": REFRESH, "json": {"refresh_token": "x"}, **POST}),
-    "refresh_reused": ("reused", {"path": REFRESH, **POST}),
-    "wrong_password": ("stocked", {"path": ME, "json": {"password": "x"}, "headers": ADAS, **DELETE}),
-    "account_in_use": ("stocked", {"path": ME, "json": {"password": PASSWORD}, "headers": ADAS, **DELETE}),
+    "token_expired": ("stocked", {"path": ME, "headers": bearer_of(id=1, exp=1_700_000_000)}),
+    "token_invalid": ("stocked", {"path": ME, "headers": bearer_of(id=99, exp=int(time.time()) + 3600)}),
+    "refresh_invalid": ("stocked", post(REFRESH, json={"refresh_token": "x"})),
+    "refresh_reused": ("reused", post(REFRESH)),
+    "wrong_password": ("stocked", delete(ME, json={"password": "x"}, headers=ADAS)),
+    "account_in_use": ("stocked", delete(ME, json={"password": PASSWORD}, headers=ADAS)),
     "not_found": ("stocked", {"path": "/nowhere"}),
     "method_not_allowed": ("stocked", {"path": LOGIN}),
-    "username_taken": ("stocked", {"path": REGISTER, "json": ADA | {"email": "b@x.io"}, **POST}),
-    "email_taken": ("stocked", {"path": REGISTER, "json": ADA | {"username": "bob"}, **POST}),
-    "body_too_large": ("stocked", {"path": LOGIN, "data": "x" * 70_000, "content_type": JSON, **POST}),
-    "unsupported_media_type": ("stocked", {"path": LOGIN, "data": "{}", **POST}),
-    "internal_error": ("broken", {"path": LOGIN, "json": ADA, **POST}),
-    "busy": ("full", {"path": LOGIN, "json": ADA, **POST}),
-    "database_unavailable": ("lost", {"path": LOGIN, "json": ADA, **POST}),
+    "username_taken": ("stocked", post(REGISTER, json=ADA | {"email": "b@x.io"})),
+    "email_taken": ("stocked", post(REGISTER, json=ADA | {"username": "bob"})),
+    "body_too_large": ("stocked", post(LOGIN, data="x" * 70_000, content_type=JSON)),
+    "unsupported_media_type": ("stocked", post(LOGIN, data="{}")),
+    "internal_error": ("client_of_a_broken_row", post(LOGIN, json=ADA)),
+    "busy": ("client_without_hash_slots", post(LOGIN, json=ADA)),
+    "database_unavailable": ("client_without_database", post(LOGIN, json=ADA)),
 }
+
+
+def answer_with(request: pytest.FixtureRequest, code: str) -> TestResponse:
+    """Return the answer that is to have `code`."""
+    client_name, call = CALLS[code]
+    client: FlaskClient = request.getfixturevalue(client_name)
+    return client.open(**call)
 
 
 @pytest.mark.parametrize("code", errors.REGISTRY)
 def test_code_is_reached_with_its_status_and_sentence(request: pytest.FixtureRequest, code: str) -> None:
-    client_name, call = CALLS[code]
-    client: FlaskClient = request.getfixturevalue(client_name)
-
-    answer = client.open(**call)
+    answer = answer_with(request, code)
 
     body = answer.get_json()
     assert (body["code"], answer.status_code) == (code, errors.REGISTRY[code].status)
@@ -178,20 +152,14 @@ def test_code_is_reached_with_its_status_and_sentence(request: pytest.FixtureReq
 
 @pytest.mark.parametrize("code", ["busy", "database_unavailable"])
 def test_503_says_when_to_retry_in_whole_seconds(request: pytest.FixtureRequest, code: str) -> None:
-    client_name, call = CALLS[code]
-    client: FlaskClient = request.getfixturevalue(client_name)
-
-    answer = client.open(**call)
+    answer = answer_with(request, code)
 
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
 
 
 @pytest.mark.parametrize("code", [code for code in STATUS_OF_CODE if STATUS_OF_CODE[code] != 503])
 def test_other_errors_do_not_ask_to_retry(request: pytest.FixtureRequest, code: str) -> None:
-    client_name, call = CALLS[code]
-    client: FlaskClient = request.getfixturevalue(client_name)
-
-    answer = client.open(**call)
+    answer = answer_with(request, code)
 
     assert "Retry-After" not in answer.headers
 
@@ -208,53 +176,9 @@ def test_other_errors_do_not_ask_to_retry(request: pytest.FixtureRequest, code: 
     ],
 )
 def test_401_challenges_as_rfc_6750_says(request: pytest.FixtureRequest, code: str, challenge: str) -> None:
-    client_name, call = CALLS[code]
-    client: FlaskClient = request.getfixturevalue(client_name)
-
-    answer = client.open(**call)
+    answer = answer_with(request, code)
 
     assert answer.headers.getlist("WWW-Authenticate") == [challenge]
-
-
-def test_pool_without_a_free_connection_is_503_busy(stocked: FlaskClient) -> None:
-    services = stocked.application.extensions["auth"]
-    database, size = services.database, services.settings.db_pool_size
-    held, finish = threading.Semaphore(0), threading.Event()
-
-    def hold(_: cursor) -> None:
-        held.release()
-        finish.wait(10)
-
-    with ThreadPoolExecutor(size) as pool:
-        futures = [pool.submit(database.read, hold) for _ in range(size)]
-        in_use = [held.acquire(timeout=10) for _ in futures]
-
-        answer = stocked.post(LOGIN, json=ADA)
-
-        finish.set()
-    assert all(in_use)
-    assert (answer.status_code, answer.get_json()["code"]) == (503, "busy")
-
-
-def test_unavailable_database_is_logged_without_its_password(
-    lost: FlaskClient, log_lines: list[dict[str, Any]]
-) -> None:
-    lost.post(LOGIN, json=ADA)
-
-    messages = [line["message"] for line in log_lines if line["level"] == "ERROR"]
-    assert len(messages) == 1
-    assert messages[0].startswith("database_unavailable: cannot connect")
-    assert "hunter2" not in str(log_lines)
-
-
-def test_malformed_request_is_logged_with_its_fields_but_no_value(
-    stocked: FlaskClient, log_lines: list[dict[str, Any]]
-) -> None:
-    stocked.post(REGISTER, json={"username": "sp ace", "email": "nowhere", "password": "short"})
-
-    warnings = [line["message"] for line in log_lines if line["level"] == "WARNING"]
-    assert warnings == ["malformed_request code=validation_failed fields=username,email,password"]
-    assert not [value for value in ("sp ace", "nowhere", "short") if value in str(log_lines)]
 
 
 def test_body_of_an_error_is_its_sentence_and_code() -> None:
@@ -271,32 +195,3 @@ def test_body_of_bad_fields_says_all_of_them() -> None:
         "code": "validation_failed",
         "fields": fields,
     }
-
-
-def test_statement_that_postgresql_refuses_is_500_without_its_text(make_database: MakeDatabase) -> None:
-    url = make_database()
-    client = client_on(url)
-    run_sql(url, "ALTER TABLE users DROP COLUMN first_name")
-
-    answer = client.post(LOGIN, json=ADA)
-
-    assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error")
-    assert "first_name" not in answer.text
-
-
-def test_login_that_the_databases_encoding_cannot_hold_is_401(make_database: MakeDatabase) -> None:
-    client = client_on(make_database("TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"))
-
-    answer = client.post(LOGIN, json={"username": "\u0142ucja", "password": PASSWORD})
-
-    assert (answer.status_code, answer.get_json()["code"]) == (401, "invalid_credentials")
-
-
-def test_error_of_the_data_is_not_taken_for_one_of_the_database(stocked: FlaskClient) -> None:
-    database = stocked.application.extensions["auth"].database
-
-    def divide(cur: cursor) -> None:
-        cur.execute("SELECT 1 / 0")
-
-    with pytest.raises(StatementRefused, match="sqlstate=22012: division by zero"):
-        database.read(divide)

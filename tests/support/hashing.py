@@ -11,6 +11,7 @@ from tests.support import PASSWORD
 
 DAMAGED = [
     pytest.param("", id="empty"),
+    pytest.param("x", id="one character"),
     pytest.param(PASSWORD, id="plain text"),
     pytest.param("5f4dcc3b5aa765d61d8327deb882cf99", id="MD5"),
     pytest.param("$2b$04$tooshort", id="cut off"),
@@ -25,7 +26,6 @@ DAMAGED = [
     pytest.param("bcrypt_sha256$", id="prefix alone"),
     pytest.param("{SHA512-CRYPT}$2b$04$" + "." * 53, id="unknown prefix"),
     pytest.param("$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$" + "a" * 17, id="Argon2"),
-]
 ]
 
 
