@@ -33,7 +33,11 @@ def test_parse_object_takes_a_thousand_keys() -> None:
     )
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b"null", b'{"a":1,"a":1}', b'{"a":NaN}', b"[" * 60_000, b"\xff"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"[]", b"null", b'{"a":1,"a":1}', b'{"a":NaN}', b"[" * 60_000, b"\xff"],
+    ids=["empty", "array", "null", "key twice", "NaN", "deep arrays", "not UTF-8"],
+)
 def test_parse_object_refuses_anything_else(raw: bytes) -> None:
     with pytest.raises(ApiError) as caught:
         parse_object(raw)
@@ -135,7 +139,9 @@ def test_body_of_64_kib_is_read(client: FlaskClient, sql: Sql) -> None:
 
 
 @pytest.mark.parametrize("path", POSTS)
-@pytest.mark.parametrize("length", [MAX_BODY_BYTES + 1, 10 * MAX_BODY_BYTES])
+@pytest.mark.parametrize(
+    "length", [MAX_BODY_BYTES + 1, 10 * MAX_BODY_BYTES], ids=["one byte more", "ten times"]
+)
 def test_body_above_64_kib_is_413(client: FlaskClient, sql: Sql, path: str, length: int) -> None:
     answer = client.post(path, data=registration_of(length), content_type=JSON)
 
@@ -172,8 +178,8 @@ def test_body_sent_in_chunks_has_the_same_limit(
 @pytest.mark.parametrize(
     "content_type",
     [
-        None,
-        "",
+        pytest.param(None, id="none"),
+        pytest.param("", id="empty"),
         "text/plain",
         "text/json",
         "application/jsonp",

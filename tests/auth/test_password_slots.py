@@ -75,9 +75,15 @@ def leave_50_ms_to_wait(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(auth.passwords, "time", late)
 
 
-@pytest.mark.parametrize("held", [{"running": 1, "waiting": 0}, {"running": 3, "waiting": 0}], indirect=True)
-def test_queue_that_is_full_is_busy_at_once(held: Held, request: pytest.FixtureRequest) -> None:
-    running = request.node.callspec.params["held"]["running"]
+@pytest.mark.parametrize(
+    ("held", "running"),
+    [
+        pytest.param({"running": 1, "waiting": 0}, 1, id="1 slot"),
+        pytest.param({"running": 3, "waiting": 0}, 3, id="3 slots"),
+    ],
+    indirect=["held"],
+)
+def test_queue_that_is_full_is_busy_at_once(held: Held, running: int) -> None:
     futures = [held.occupy() for _ in range(running)]
     started = time.monotonic()
 
@@ -89,7 +95,7 @@ def test_queue_that_is_full_is_busy_at_once(held: Held, request: pytest.FixtureR
     assert all(future.result(10) for future in futures)
 
 
-@pytest.mark.parametrize("held", [{"running": 1, "waiting": 1}], indirect=True)
+@pytest.mark.parametrize("held", [{"running": 1, "waiting": 1}], ids=["1 slot, 1 may wait"], indirect=True)
 def test_queue_that_is_slow_is_busy_after_the_wait(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_50_ms_to_wait(monkeypatch)
     held.occupy()
@@ -100,7 +106,7 @@ def test_queue_that_is_slow_is_busy_after_the_wait(held: Held, monkeypatch: pyte
     assert 0.05 <= time.monotonic() - started < 2
 
 
-@pytest.mark.parametrize("held", [{"running": 1, "waiting": 1}], indirect=True)
+@pytest.mark.parametrize("held", [{"running": 1, "waiting": 1}], ids=["1 slot, 1 may wait"], indirect=True)
 def test_slot_is_returned_after_a_wait_in_vain(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_50_ms_to_wait(monkeypatch)
     future = held.occupy()
@@ -113,7 +119,7 @@ def test_slot_is_returned_after_a_wait_in_vain(held: Held, monkeypatch: pytest.M
     assert held.passwords.verify(PASSWORD, held.passwords.hash(PASSWORD))
 
 
-@pytest.mark.parametrize("held", [{"running": 2, "waiting": 6}], indirect=True)
+@pytest.mark.parametrize("held", [{"running": 2, "waiting": 6}], ids=["2 slots, 6 may wait"], indirect=True)
 def test_no_more_runs_than_slots_go_on_at_once(held: Held) -> None:
     futures = [held.occupy(), held.occupy()]
     futures += [held.start() for _ in range(6)]
@@ -123,7 +129,7 @@ def test_no_more_runs_than_slots_go_on_at_once(held: Held) -> None:
     assert held.most == 2
 
 
-@pytest.mark.parametrize("held", [{"running": 1, "waiting": 4}], indirect=True)
+@pytest.mark.parametrize("held", [{"running": 1, "waiting": 4}], ids=["1 slot, 4 may wait"], indirect=True)
 def test_caller_that_waits_gets_its_turn(held: Held) -> None:
     first = held.occupy()
     second = held.start()

@@ -1,7 +1,6 @@
 """POST /api/auth/login."""
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import bcrypt
@@ -9,15 +8,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app
 from auth import users
 from auth.tokens import access
-from config import Settings
 from tests.support import PASSWORD, SECRET_KEY
-from tests.support.actor import Register
+from tests.support.actor import LOGIN, Actor, ClientOf, Register
+from tests.support.apps import app_on
 from tests.support.database import MakeDatabase, Sql, run_sql
-
-LOGIN = "/api/auth/login"
 
 
 @pytest.mark.parametrize(
@@ -83,27 +79,23 @@ def test_login_failure_is_logged_with_the_user_but_no_secret(
 ) -> None:
     user_id = register()["userId"]
 
-    client.post(LOGIN, json={"username": "ada", "password": "wrong horse"})
+    Actor(client).try_log_in(password="wrong horse")
 
     assert f"login_failed user_id={user_id}" in [line["message"] for line in log_lines]
     assert "wrong horse" not in str(log_lines)
 
 
-def test_login_strengthens_a_hash_of_fewer_rounds(make_database: MakeDatabase) -> None:
-    settings = Settings(db_url=make_database(), secret_key=SECRET_KEY, bcrypt_rounds=4)
-    body = {"username": "ada", "email": "ada@example.com", "password": f" {PASSWORD}\u0301 "}
-    create_app(settings).test_client().post("/api/auth/register", json=body)
-    run_sql(
-        settings.db_url,
-        "INSERT INTO users (username, email, password) SELECT 'eve', 'eve@example.com', password FROM users",
-    )
-    client = create_app(replace(settings, bcrypt_rounds=5)).test_client()
+def test_login_strengthens_a_hash_of_fewer_rounds(client: FlaskClient, client_of: ClientOf, sql: Sql) -> None:
+    password = f" {PASSWORD}\u0301 "
+    Actor(client, password=password).register()
+    sql("INSERT INTO users (username, email, password) SELECT 'eve', 'eve@example.com', password FROM users")
+    ada = Actor(client_of(bcrypt_rounds=5), password=password)
 
-    answers = [client.post(LOGIN, json=body) for _ in range(2)]
+    answers = [ada.try_log_in() for _ in range(2)]
 
-    stored = run_sql(settings.db_url, "SELECT left(password, 7) FROM users ORDER BY id")
+    stored = sql("SELECT username, left(password, 7) FROM users ORDER BY id")
     assert [answer.status_code for answer in answers] == [200, 200]
-    assert stored == [("$2b$05$",), ("$2b$04$",)]
+    assert stored == [("ada", "$2b$05$"), ("eve", "$2b$04$")]
 
 
 def test_replaced_hash_is_not_overwritten(app: Flask, register: Register, sql: Sql) -> None:
@@ -111,68 +103,61 @@ def test_replaced_hash_is_not_overwritten(app: Flask, register: Register, sql: S
     before = sql("SELECT password FROM users")
     database = app.extensions["auth"].database
 
-    assert not database.write(users.replace_hash, user_id, old="another", new="new")
+    is_replaced = database.write(users.replace_hash, user_id, old="another", new="new")
 
+    assert not is_replaced
     assert sql("SELECT password FROM users") == before
 
 
 def test_login_whose_new_hash_cannot_be_stored_succeeds(
     make_database: MakeDatabase, log_lines: list[dict[str, Any]]
 ) -> None:
-    settings = Settings(db_url=make_database(), secret_key=SECRET_KEY, bcrypt_rounds=4)
-    body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-    create_app(settings).test_client().post("/api/auth/register", json=body)
+    url = make_database()
+    Actor(app_on(url).test_client()).register()
     run_sql(
-        settings.db_url,
+        url,
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$BEGIN RAISE read_only_sql_transaction; END$$",
     )
-    run_sql(
-        settings.db_url,
-        "CREATE TRIGGER refuse BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION refuse()",
-    )
-    client = create_app(replace(settings, bcrypt_rounds=5)).test_client()
+    run_sql(url, "CREATE TRIGGER refuse BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION refuse()")
+    ada = Actor(app_on(url, bcrypt_rounds=5).test_client())
 
-    answer = client.post(LOGIN, json=body)
+    answer = ada.try_log_in()
 
     assert answer.status_code == 200
     assert any(line["message"].startswith("hash_not_strengthened user_id=1") for line in log_lines)
 
 
-def test_login_of_an_older_hash_succeeds(client: FlaskClient, register: Register, sql: Sql) -> None:
-    register()
+def test_login_of_an_older_hash_succeeds(client: FlaskClient, sql: Sql) -> None:
+    ada = Actor(client).register()
     older = "$2a$04$" + sql("SELECT password FROM users")[0][0][7:]
     sql("UPDATE users SET password = %s", older)
 
-    answer = client.post(LOGIN, json={"username": "ada", "password": PASSWORD})
+    answer = ada.try_log_in()
 
     assert answer.status_code == 200
 
 
-def test_login_replaces_a_hash_of_a_password_that_was_not_normalised(
-    client: FlaskClient, register: Register, sql: Sql
-) -> None:
+def test_login_replaces_a_hash_of_a_password_that_was_not_normalised(client: FlaskClient, sql: Sql) -> None:
     typed = "cafe\u0301 au lait"
-    register(password="something else")
+    ada = Actor(client).register()
     older = bcrypt.hashpw(typed.encode(), bcrypt.gensalt(4)).decode()
     sql("UPDATE users SET password = %s", f"{{BLF-CRYPT}}{older}\n")
 
-    first = client.post(LOGIN, json={"username": "ada", "password": typed})
+    first = ada.try_log_in(password=typed)
     [[stored]] = sql("SELECT password FROM users")
-    second = client.post(LOGIN, json={"username": "ada", "password": "caf\u00e9 au lait"})
+    second = ada.try_log_in(password="caf\u00e9 au lait")
 
     assert (first.status_code, second.status_code) == (200, 200)
     assert bcrypt.checkpw("caf\u00e9 au lait".encode(), stored.encode())
 
 
-def test_login_with_a_password_that_was_cut_off_succeeds(
-    client: FlaskClient, register: Register, sql: Sql
-) -> None:
-    register()
+def test_login_with_a_password_that_was_cut_off_succeeds(client: FlaskClient, sql: Sql) -> None:
+    ada = Actor(client).register()
     older = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
     sql("UPDATE users SET password = %s", older)
 
-    answer = client.post(LOGIN, json={"username": "ada", "password": "x" * 100})
+    answer = ada.try_log_in(password="x" * 100)
 
     assert answer.status_code == 200
     assert sql("SELECT password FROM users") == [(older,)]

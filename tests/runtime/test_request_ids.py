@@ -11,7 +11,14 @@ from tests.support.registrations import ADA
 
 
 @pytest.mark.parametrize(
-    "request_id", ["a", "0", "req-7f3a.B_2", "x" * 64, "550e8400-e29b-41d4-a716-446655440000"]
+    "request_id",
+    [
+        pytest.param("a", id="one letter"),
+        pytest.param("0", id="one digit"),
+        pytest.param("req-7f3a.B_2", id="every kind of character"),
+        pytest.param("x" * 64, id="64 characters"),
+        pytest.param("550e8400-e29b-41d4-a716-446655440000", id="UUID"),
+    ],
 )
 def test_request_id_of_the_client_is_kept(client: FlaskClient, request_id: str) -> None:
     answer = client.get("/health/live", headers={"X-Request-ID": request_id})
@@ -21,7 +28,20 @@ def test_request_id_of_the_client_is_kept(client: FlaskClient, request_id: str) 
 
 @pytest.mark.parametrize(
     "request_id",
-    ["", " ", "x" * 65, "a b", "a/b", "a,b", "a;b", '{"a":1}', "\u00e4", "<script>", "a\tb", "a:b"],
+    [
+        pytest.param("", id="empty"),
+        pytest.param(" ", id="blank"),
+        pytest.param("x" * 65, id="65 characters"),
+        pytest.param("a b", id="space"),
+        pytest.param("a/b", id="slash"),
+        pytest.param("a,b", id="comma"),
+        pytest.param("a;b", id="semicolon"),
+        pytest.param('{"a":1}', id="JSON"),
+        pytest.param("\u00e4", id="umlaut"),
+        pytest.param("<script>", id="HTML"),
+        pytest.param("a\tb", id="tab"),
+        pytest.param("a:b", id="colon"),
+    ],
 )
 def test_request_id_that_is_not_plain_is_replaced(client: FlaskClient, request_id: str) -> None:
     answer = client.get("/health/live", headers={"X-Request-ID": request_id})
