@@ -1,4 +1,4 @@
-"""What the tests stand on: a real PostgreSQL, scratch databases on it, and the app with bcrypt at cost 4.
+"""The fixtures of all tests: a real PostgreSQL, scratch databases on it, and the app with bcrypt at cost 4.
 
 Every answer that a test client receives is compared with openapi.yaml.
 """
@@ -29,7 +29,7 @@ from tests.support.registrations import try_register
 
 @pytest.fixture(scope="session", autouse=True)
 def answers_keep_the_contract() -> Iterator[None]:
-    """Let a test fail when an answer is not as openapi.yaml describes it."""
+    """Fail a test whose client receives an answer that openapi.yaml does not describe."""
     unchecked = FlaskClient.open
 
     def checked(self: FlaskClient, *args: Any, **kwargs: Any) -> TestResponse:
@@ -45,9 +45,9 @@ def answers_keep_the_contract() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server on which databases may be made: TEST_DATABASE_URL, else an embedded one."""
-    if given := os.environ.get("TEST_DATABASE_URL"):
-        yield given
+    """A server on which the tests may create databases: TEST_DATABASE_URL, or else an embedded one."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
         return
     folder = tmp_path_factory.mktemp("embedded")
     with embedded_postgres.running(folder / "postgres", "-c", "max_connections=300") as server:
@@ -56,20 +56,20 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def make_database(postgres_url: str) -> Iterator[MakeDatabase]:
-    """Make an empty database, dropped when the tests end; the one that the URL names is never touched.
+    """Create an empty database and return its URL. It is dropped when the tests end.
 
-    Call it with the options of CREATE DATABASE, if any; it returns the URL.
+    options: of CREATE DATABASE. The database that TEST_DATABASE_URL names is never touched.
     """
-    made = []
+    names = []
 
     def make(options: str = "TEMPLATE template0 ENCODING 'UTF8'") -> str:
         name = f"user_service_test_{secrets.token_hex(6)}"
         run_sql(postgres_url, f"CREATE DATABASE {name} {options}")
-        made.append(name)
+        names.append(name)
         return on_database(postgres_url, name)
 
     yield make
-    for name in made:
+    for name in names:
         drop = sql_text.SQL("DROP DATABASE {} WITH (FORCE)").format(sql_text.Identifier(name))
         run_sql(postgres_url, drop)  # type: ignore[arg-type]
 
@@ -88,7 +88,7 @@ def session_app(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def sql(settings: Settings) -> Sql:
-    """Run a statement on the app's database, past the app."""
+    """Run a statement on the app's database, without the app."""
 
     def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         return run_sql(settings.db_url, statement, *parameters)
@@ -111,14 +111,14 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture
 def client_of(app: Flask, settings: Settings) -> Iterator[ClientOf]:
     """Make a client of a service with other settings on the same database."""
-    made = []
+    apps = []
 
     def make(**changes: Any) -> FlaskClient:
-        made.append(create_app(replace(settings, **changes)))
-        return made[-1].test_client()
+        apps.append(create_app(replace(settings, **changes)))
+        return apps[-1].test_client()
 
     yield make
-    for other in made:
+    for other in apps:
         other.extensions["auth"].database.close()
 
 
@@ -130,7 +130,7 @@ def client_of_a_broken_row(make_database: MakeDatabase) -> Iterator[FlaskClient]
     try_register(app.test_client())
     run_sql(url, "UPDATE users SET created_at = '20000-01-01'")
     yield app.test_client()
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 @pytest.fixture(scope="session")
@@ -142,12 +142,12 @@ def client_without_database() -> FlaskClient:
 def client_without_hash_slots(make_database: MakeDatabase) -> Iterator[FlaskClient]:
     app = app_without_hash_slots(make_database())
     yield app.test_client()
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 @pytest.fixture
 def register(client: FlaskClient) -> Register:
-    """Register a user (ada, unless told otherwise) and return the answer's body."""
+    """Register ada, or a user with other `fields`, and return the answer's body."""
 
     def call(**fields: object) -> dict[str, Any]:
         body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD} | fields
@@ -161,7 +161,7 @@ def register(client: FlaskClient) -> Register:
 
 @pytest.fixture
 def log_lines(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The log lines of the test so far, decoded."""
+    """The decoded log lines of the test. Later lines appear in the same list."""
     lines: list[dict[str, Any]] = []
     logs.configure("INFO")
     monkeypatch.setattr(logs, "write", lambda line: lines.append(json.loads(line)))

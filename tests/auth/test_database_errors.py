@@ -17,7 +17,7 @@ from tests.support.registrations import ADA
 
 
 def test_pool_without_a_free_connection_is_503_busy(client: FlaskClient) -> None:
-    services = client.application.extensions["services"]
+    services = client.application.extensions["auth"]
     database, size = services.database, services.settings.db_pool_size
     held, finish = threading.Semaphore(0), threading.Event()
 
@@ -68,7 +68,7 @@ def test_login_that_the_databases_encoding_cannot_hold_is_401(make_database: Mak
 
 
 def test_error_of_the_data_is_not_taken_for_one_of_the_database(client: FlaskClient) -> None:
-    database = client.application.extensions["services"].database
+    database = client.application.extensions["auth"].database
 
     def divide(cur: cursor) -> None:
         cur.execute("SELECT 1 / 0")

@@ -56,7 +56,7 @@ def stocked(make_database: MakeDatabase) -> Iterator[FlaskClient]:
     run_sql(url, "CREATE TABLE streams (user_id INTEGER REFERENCES users (id))")
     run_sql(url, "INSERT INTO streams VALUES (1)")
     yield app.test_client()
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 @pytest.fixture

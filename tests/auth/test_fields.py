@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from auth.fields import MAX_PASSWORD_CHARACTERS, MAX_TYPED_CHARACTERS
+from auth.passwords import MAX_PASSWORD_CHARACTERS, MAX_TYPED_CHARACTERS
 from tests.support.forms import problems, read_password_change, registration, registration_problems
 
 

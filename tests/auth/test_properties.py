@@ -1,4 +1,4 @@
-"""What holds for every body and every token, tried on some hundred that are made up, the same in each run."""
+"""What holds for every body and every token: Hypothesis makes 100 examples a test, the same in each run."""
 
 import json
 import operator
@@ -14,19 +14,20 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from auth import responses, validation
+from auth import responses
 from auth.errors import ApiError
 from auth.tokens import access
 from auth.tokens import refresh as refresh_tokens
 from auth.tokens.refresh import SELECTOR_BYTES, VERIFIER_BYTES, RefreshToken
-from tests.support import contract
+from tests.support import SECRET_KEY, contract
+from tests.support.forms import Login, parse_object, read_login, read_registration
+from tests.support.registrations import ADA
 
 settings.register_profile("service", derandomize=True, database=None, deadline=None, max_examples=100)
 settings.load_profile("service")
 
 T = TypeVar("T")
 
-KEY = "a-key-for-tests-that-is-longer-than-32-bytes"
 SCHEMAS = contract.contract()["components"]["schemas"]
 
 storable = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -47,7 +48,7 @@ registrations = st.fixed_dictionaries(
     {"username": usernames, "email": emails, "password": passwords},
     optional={"first_name": names, "last_name": names, "firstName": names, "lastName": names},
 )
-# Right but for a field or two, of which some are just too long.
+# Valid registrations with a field or two replaced, some of them by a text that is one character too long.
 fields = st.sampled_from(["username", "email", "password", "first_name", "lastName"])
 mixed = st.builds(
     operator.or_,
@@ -56,32 +57,28 @@ mixed = st.builds(
         fields, values | texts | st.from_regex("x{7,8}|x{50,51}|x{100,101}|x{256,257}", fullmatch=True)
     ),
 )
-ADA = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
-SPELLINGS = {"first_name": "firstName", "last_name": "lastName"}  # the first counts
+SPELLINGS = {"first_name": "firstName", "last_name": "lastName"}  # if both are sent, the first counts
 times = st.integers(min_value=0, max_value=2**40)
 ids = st.integers(min_value=1, max_value=access.MAX_ID)
 session_ids = st.integers(min_value=1, max_value=access.MAX_ID)
 
 
-def register(body: dict[str, Any]) -> validation.Registration:
-    return validation.registration(body, password_min_length=8)
-
-
 def outcome(read: Callable[[Any], T], body: Any) -> T | ApiError:
-    """Return what `read` makes of a body, or how it refuses it; anything else is raised."""
+    """Return what `read` returns for a body, or the ApiError that it raises. Other errors fail the test."""
     try:
         return read(body)
-    except ApiError as refused:
-        return refused
+    except ApiError as error:
+        return error
 
 
+@pytest.mark.slow
 @given(registrations)
 @example(ADA | {"username": "x" * 50, "email": f"{'x' * 243}@example.com", "password": "x" * 256})
 @example(ADA | {"password": "x" * 8, "first_name": "x" * 100, "last_name": "x" * 100})
 def test_registration_that_the_contract_accepts_is_accepted(body: dict[str, Any]) -> None:
     assert contract.accepts(SCHEMAS["Registration"], body)
 
-    form = register(body)
+    form = read_registration(body)
 
     assert (form.username, form.email) == (body["username"], body["email"].lower())
     assert form.password == body["password"]
@@ -89,14 +86,14 @@ def test_registration_that_the_contract_accepts_is_accepted(body: dict[str, Any]
 
 @given(mixed)
 def test_registration_that_is_accepted_keeps_the_contract(body: dict[str, Any]) -> None:
-    form = outcome(register, body)
+    form = outcome(read_registration, body)
 
     if isinstance(form, ApiError):
         assert form.code == "validation_failed"
         assert set(form.fields or ()) <= {*ADA, *SPELLINGS, *SPELLINGS.values()}
     else:
         assert contract.accepts(SCHEMAS["Registration"], asdict(form))
-        assert register(asdict(form)) == form
+        assert read_registration(asdict(form)) == form
 
 
 @given(mixed)
@@ -115,13 +112,13 @@ def test_registration_that_the_contract_refuses_is_refused(body: dict[str, Any])
     assume(not contract.accepts(SCHEMAS["Registration"], stripped))
 
     with pytest.raises(ApiError):
-        register(body)
+        read_registration(body)
 
 
 @given(st.dictionaries(st.sampled_from(["email", "username", "password"]), values | texts))
 @example({"email": "", "username": " ada ", "password": "x"})
 def test_login_is_read_or_refused_as_the_contract_says(body: dict[str, Any]) -> None:
-    form = outcome(validation.login, body)
+    form = outcome(read_login, body)
 
     if isinstance(form, ApiError):
         assert form.code == "validation_failed"
@@ -134,16 +131,16 @@ def test_login_is_read_or_refused_as_the_contract_says(body: dict[str, Any]) -> 
 
 @given(st.text(storable, min_size=1).filter(str.strip), st.text(storable, min_size=1))
 def test_login_takes_every_text_for_a_credential(login: str, password: str) -> None:
-    form = validation.login({"email": login, "password": password})
+    form = read_login({"email": login, "password": password})
 
-    assert form == validation.Login(login, password)
+    assert form == Login(login, password)
 
 
 @given(st.dictionaries(texts, values))
 def test_parse_object_reads_every_object(body: dict[str, Any]) -> None:
     assume(not re.search("[\0\ud800-\udfff]", _keys(body)))
 
-    assert validation.parse_object(json.dumps(body).encode()) == body
+    assert parse_object(json.dumps(body).encode()) == body
 
 
 def _keys(value: object) -> str:
@@ -157,14 +154,20 @@ def _keys(value: object) -> str:
 @example(b"[" * 50_000)
 @example(b'{"x": NaN}')
 def test_parse_object_reads_an_object_or_refuses_the_body(raw: bytes) -> None:
-    parsed = outcome(validation.parse_object, raw)
+    parsed = outcome(parse_object, raw)
 
     assert isinstance(parsed, dict) or parsed.code == "invalid_json"
 
 
 def issue(user_id: int, session_id: int, now: float, ttl_seconds: int) -> str:
     return access.issue(
-        user_id, "a@x.io", session_id=session_id, key=KEY, now=now, ttl_seconds=ttl_seconds, token_id="1"
+        user_id,
+        "a@x.io",
+        session_id=session_id,
+        key=SECRET_KEY,
+        now=now,
+        ttl_seconds=ttl_seconds,
+        token_id="1",
     )
 
 
@@ -173,29 +176,29 @@ def test_token_is_valid_from_its_issue_to_its_end(user_id: int, session_id: int,
     token = issue(user_id, session_id, now, ttl)
 
     for at in (now - 10, now, now + ttl, now + ttl + 9.9):
-        claims = access.verify(token, key=KEY, now=at)
+        claims = access.verify(token, key=SECRET_KEY, now=at)
         assert (claims.user_id, claims.session_id) == (user_id, session_id)
     with pytest.raises(access.TokenExpired):
-        access.verify(token, key=KEY, now=now + ttl + 10)
+        access.verify(token, key=SECRET_KEY, now=now + ttl + 10)
     with pytest.raises(access.TokenInvalid, match="iat"):
-        access.verify(token, key=KEY, now=now - 10.1)
+        access.verify(token, key=SECRET_KEY, now=now - 10.1)
 
 
 @given(st.data())
 def test_token_with_another_character_is_invalid(data: st.DataObject) -> None:
     token = issue(7, 3, 0, 60)
-    # The last character of a signature has two bits that mean nothing.
+    # Two bits of a signature's last character carry no data, so changing it may leave the token valid.
     place = data.draw(st.integers(min_value=0, max_value=len(token) - 2))
     character = data.draw(st.characters(max_codepoint=127).filter(lambda other: other != token[place]))
 
     with pytest.raises(access.TokenInvalid):
-        access.verify(token[:place] + character + token[place + 1 :], key=KEY, now=0)
+        access.verify(token[:place] + character + token[place + 1 :], key=SECRET_KEY, now=0)
 
 
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*", fullmatch=True))
 def test_token_that_nobody_signed_is_invalid(token: str) -> None:
     with pytest.raises(access.TokenInvalid):
-        access.verify(token, key=KEY, now=0)
+        access.verify(token, key=SECRET_KEY, now=0)
 
 
 @given(
@@ -206,10 +209,10 @@ def test_token_that_nobody_signed_is_invalid(token: str) -> None:
 @example({"id": 7, "exp": 10**400})
 @example({"id": True, "exp": 60})
 def test_token_with_any_claims_is_valid_or_invalid(claims: dict[str, Any]) -> None:
-    token = jwt.PyJWS().encode(json.dumps(claims).encode(), KEY, algorithm="HS256")
+    token = jwt.PyJWS().encode(json.dumps(claims).encode(), SECRET_KEY, algorithm="HS256")
 
     try:
-        verified = access.verify(token, key=KEY, now=0)
+        verified = access.verify(token, key=SECRET_KEY, now=0)
     except access.TokenInvalid:
         return
     assert verified.user_id == claims["id"]
@@ -217,15 +220,16 @@ def test_token_with_any_claims_is_valid_or_invalid(claims: dict[str, Any]) -> No
     assert type(claims["id"]) is int  # True is an int, too
 
 
-secrets_ = st.binary(min_size=VERIFIER_BYTES, max_size=VERIFIER_BYTES)
+selectors = st.binary(min_size=SELECTOR_BYTES, max_size=SELECTOR_BYTES)
+verifiers = st.binary(min_size=VERIFIER_BYTES, max_size=VERIFIER_BYTES)
 
 
-@given(st.binary(min_size=SELECTOR_BYTES, max_size=SELECTOR_BYTES), secrets_, st.binary(max_size=40))
+@given(selectors, verifiers, st.binary(max_size=40))
 def test_refresh_token_and_its_successor_are_read_as_they_were_written(
-    handle: bytes, secret: bytes, salt: bytes
+    selector: bytes, verifier: bytes, salt: bytes
 ) -> None:
-    token = RefreshToken(handle, secret)
-    successor = token.successor(salt=salt, key=KEY)
+    token = RefreshToken(selector, verifier)
+    successor = token.successor(salt=salt, key=SECRET_KEY)
 
     assert refresh_tokens.parse(token.text()) == token
     assert refresh_tokens.parse(successor.text()) == successor

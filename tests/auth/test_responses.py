@@ -1,4 +1,4 @@
-"""From rows to JSON bodies."""
+"""The bodies of answers, made from rows."""
 
 from datetime import datetime, timedelta, timezone
 

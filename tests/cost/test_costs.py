@@ -1,6 +1,7 @@
-"""What the worst request of every kind costs the thread that answers it, whatever the answer is.
+"""What the most expensive request of every kind costs in CPU time, whatever the answer is.
 
-Python runs one thread at a time: what a stranger makes one of them compute, everybody waits for.
+Python runs one thread at a time. What a stranger makes one thread compute
+delays every other request: a denial of service.
 """
 
 import gc
@@ -29,13 +30,13 @@ YARDSTICK = "[" + ",".join(["[]"] * 20_000) + "]"
 YARDSTICK_SECONDS = 0.006
 
 BODY_BYTES = 64 * 1024
-FIELD_BYTES = MAX_LINE_BYTES  # of one header
-REPEATED_BYTES = MAX_HEAD_BYTES  # of one that is sent again and again, and joined
-MARKS = "a" + "\u0301\u0327" * 5_000  # in the order that normalising has to change
+FIELD_BYTES = MAX_LINE_BYTES  # of a header that is sent once
+REPEATED_BYTES = MAX_HEAD_BYTES  # of a header that is repeated: the server joins the values
+MARKS = "a" + "\u0301\u0327" * 5_000  # normalising has to reorder every pair of marks
 
 
 def filled(start: str, unit: str, end: str) -> bytes:
-    """Return as many units as a body has room for, with commas between, in an object."""
+    """Return a body of `start`, as many units as fit, with commas between, and `end`."""
     room = (BODY_BYTES - len(start) - len(end)) // (len(unit) + 1)
     return (start + ",".join([unit] * room) + end).encode()
 
@@ -92,7 +93,7 @@ ROUTES = [
     ("PUT", "/api/auth/me/password"),
     ("DELETE", "/api/auth/me"),
 ]
-# What a header is made of, for as long as it may be; it may be repeated, but for NEVER_JOINED.
+# A header and the text that fills it to its limit. Headers may be repeated, except those in NEVER_JOINED.
 HEADERS = [
     pytest.param("X-Forwarded-For", ",", id="proxies: commas"),
     pytest.param("X-Forwarded-For", "1.1.1.1,", id="proxies: addresses"),
@@ -134,7 +135,7 @@ PATHS = [
 
 
 class Meter:
-    """Measures the CPU time that the thread spends on an answer, but for its hashes and the coverage."""
+    """Measures the CPU time of the thread for one answer, without password hashes and coverage tracing."""
 
     def __init__(self, app: Flask, patch: pytest.MonkeyPatch) -> None:
         self._app = app
@@ -153,7 +154,7 @@ class Meter:
         return run
 
     def require_cheap(self, environ: dict[str, Any], body: bytes = b"") -> None:
-        """Fail unless one try stays below the limit, which grows as the machine slows down."""
+        """Fail unless one of TRIES stays below MAX_SECONDS, from the second on scaled by `slowness()`."""
         tracer = sys.gettrace()
         sys.settrace(None)
         try:
@@ -174,7 +175,7 @@ class Meter:
 
 
 def slowness() -> float:
-    """Return how many times as long the machine takes just now as a calm one of today, 1 at least."""
+    """Return how many times slower than an idle machine this one is now, at least 1."""
     started = time.thread_time()
     json.loads(YARDSTICK)
     sum(len(str(number)) for number in range(20_000))
@@ -185,7 +186,7 @@ def slowness() -> float:
 def proxied_app(settings: Settings) -> Iterator[Flask]:
     app = create_app(replace(settings, trusted_proxies=1))
     gc.collect()
-    gc.freeze()  # what the other tests left behind is not the service's to look through
+    gc.freeze()  # or a collection would walk over the objects of the other tests, in the service's time
     yield app
     gc.unfreeze()
     app.extensions["auth"].database.close()

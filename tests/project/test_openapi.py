@@ -20,10 +20,10 @@ WITH_BODY = [
     if "requestBody" in case[2]
 ]
 # Where the code authenticates and reads a body: module and function.
-AUTHENTICATES = ("auth.guard", "authenticate")
+AUTHENTICATES = ("auth.guard", "identify")
 INSISTS_ON_A_TOKEN = ("auth.guard", "login_required")
-READS_A_BODY = ("auth.guard", "json_body")
-READS_A_BODY_IF_ANY = ("auth.guard", "optional_json_body")
+READS_A_BODY = ("auth.bodies", "json_body")
+READS_A_BODY_IF_ANY = ("auth.bodies", "optional_json_body")
 ANYWHERE = {"bad_request", "internal_error"}  # raised before and after every view
 
 

@@ -1,7 +1,7 @@
-"""openapi.yaml as the tests read it: which operation a call is, and what is wrong with an answer.
+"""openapi.yaml as the tests read it: which operation a call is, and how an answer differs from it.
 
-Stricter than the file itself: an object may have no key that its schema does not name, so that neither
-side gains a field alone.
+The comparison is stricter than the file: an object may only have keys that its schema names. So neither the
+code nor the file gains a field alone.
 """
 
 import json
@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from tests.support import ROOT
 
 METHODS = ("get", "post", "put", "patch", "delete")
-# On every answer, or for browsers; `info` describes them.
+# Headers that every answer has, or that only browsers read. The file describes them once, in `info`.
 COMMON_HEADERS = {"content-type", "content-length", "vary", "x-content-type-options"}
 SERVER_HEADERS = {"server", "date", "connection", "transfer-encoding"}  # gunicorn's
 
@@ -28,7 +28,7 @@ COPY = ROOT / "ops" / "openapi.json"
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer and what it answers. Names of headers are in lower case."""
+    """One answer, with the method and path of its request. Names of headers are in lower case."""
 
     method: str
     path: str
@@ -37,7 +37,7 @@ class Answer:
     body: bytes = field(repr=False)
 
     def code(self) -> str | None:
-        """Return the error code, None when the body has none."""
+        """Return the error code. Returns None if the body has none."""
         try:
             parsed = json.loads(self.body)
         except ValueError:
@@ -46,19 +46,19 @@ class Answer:
 
 
 def load() -> dict[str, Any]:
-    """Return openapi.yaml as it is."""
+    """Return openapi.yaml without any change."""
     document: dict[str, Any] = yaml.safe_load(SOURCE.read_text())
     return document
 
 
 def as_json() -> str:
-    """Return what openapi.json has to hold."""
+    """Return the text of openapi.json."""
     return json.dumps(load(), indent=1, ensure_ascii=False) + "\n"
 
 
 @cache
 def contract() -> dict[str, Any]:
-    """Return openapi.yaml with what each $ref names in its place, and its objects closed."""
+    """Return openapi.yaml with each $ref replaced by its target, and objects that allow no further key."""
     document = load()
 
     def inlined(node: Any) -> Any:
@@ -68,7 +68,7 @@ def contract() -> dict[str, Any]:
             return node
         if "$ref" in node:
             beside = {key: value for key, value in node.items() if key != "$ref"}
-            node = _pointed_at(document, node["$ref"]) | beside
+            node = _target_of(document, node["$ref"]) | beside
         node = {key: inlined(value) for key, value in node.items()}
         if node.get("type") == "object" and "properties" in node:
             node["unevaluatedProperties"] = False
@@ -87,7 +87,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def problems(answer: Answer) -> list[str]:
-    """Return how `answer` differs from what the contract says, [] when it does not."""
+    """Return a sentence for every difference between `answer` and the contract."""
     described = _described(answer)
     if described is None:
         return [f"{answer.status} is not among the answers"]
@@ -95,14 +95,14 @@ def problems(answer: Answer) -> list[str]:
 
 
 def require_described(answer: TestResponse) -> None:
-    """Raise AssertionError when the answer that a test client received is not as the contract says."""
+    """Raise AssertionError if the answer that a test client received differs from the contract."""
     environ = answer.request.environ
     headers = {name.lower(): value for name, value in answer.headers.items()}
     received = Answer(
         environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"], answer.status_code, headers, answer.data
     )
-    found = problems(received)
-    assert not found, f"{received} is not what openapi.yaml says: {'; '.join(found)}"
+    differences = problems(received)
+    assert not differences, f"{received} is not what openapi.yaml says: {'; '.join(differences)}"
 
 
 def accepts(schema: dict[str, Any], value: object) -> bool:
@@ -110,13 +110,13 @@ def accepts(schema: dict[str, Any], value: object) -> bool:
 
 
 def _described(answer: Answer) -> dict[str, Any] | None:
-    """Return the description of the answer, None when it has none."""
+    """Return the description of the answer. Returns None if the contract has none."""
     shared = contract()["components"]["responses"]
     methods = _path_item(answer.path)
     operation = (methods or {}).get({"HEAD": "get"}.get(answer.method, answer.method.lower()))
     if operation:
-        found: dict[str, Any] | None = operation["responses"].get(str(answer.status))
-        return found
+        response: dict[str, Any] | None = operation["responses"].get(str(answer.status))
+        return response
     if methods and answer.method == "OPTIONS":
         private = shared["Done"]["headers"] if answer.path.startswith("/api/") else {}
         preflight = {"headers": shared["MethodNotAllowed"]["headers"] | private}
@@ -126,7 +126,7 @@ def _described(answer: Answer) -> dict[str, Any] | None:
 
 
 def _path_item(path: str) -> dict[str, Any] | None:
-    path = f"/{path.lstrip('/')}"  # as Werkzeug reads it
+    path = f"/{path.lstrip('/')}"  # Werkzeug ignores further slashes at the start
     for pattern, item in _patterns():
         if pattern.fullmatch(path):
             return item
@@ -184,12 +184,12 @@ def _validator(schema: str) -> Draft202012Validator:
     return Draft202012Validator(json.loads(schema))
 
 
-def _pointed_at(document: dict[str, Any], pointer: str) -> dict[str, Any]:
-    found: Any = document
+def _target_of(document: dict[str, Any], pointer: str) -> dict[str, Any]:
+    node: Any = document
     for name in pointer.removeprefix("#/").split("/"):
-        found = found[name]
-    assert isinstance(found, dict)
-    return found
+        node = node[name]
+    assert isinstance(node, dict)
+    return node
 
 
 if __name__ == "__main__":

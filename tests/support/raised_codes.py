@@ -1,24 +1,25 @@
-"""Which error codes a view can raise, read out of the source: whatever it refers to, directly or not.
+"""Which error codes a view can raise, read from the source of all functions that the view reaches.
 
-A function refers to another by its name, or, for a method of an unknown object, by the method's name. It
-raises the codes that stand in it as strings; what an `except` around it catches is taken off.
+A function reaches another by its name. A method's object is unknown, so its name alone counts.
+A function raises the codes that stand in it as strings, minus those that an `except` around them catches.
 """
 
 import ast
 from collections.abc import Callable, Iterator
 from functools import cache
 from inspect import unwrap
+from pathlib import Path
 from typing import Any
 
 from auth.errors import REGISTRY
 from tests.support import ROOT
 
-# They call views, and not the reverse.
+# The worker calls views; no view calls the worker.
 WORKER = {"worker.py", "answering.py", "client_connection.py", "request_buffer.py", "wsgi.py"}
 FOLDERS = ("auth", "ops", "runtime")
 SOURCES = [ROOT / "app.py", ROOT / "config.py", ROOT / "db.py"]
 SOURCES += [path for name in FOLDERS for path in (ROOT / name).rglob("*.py") if path.name not in WORKER]
-# What errors.py makes of the database's exceptions; all of them are DatabaseUnavailable.
+# The code that an exception of the lower layers becomes. All of the database are DatabaseUnavailable.
 EXCEPTIONS = {
     "DatabaseUnavailable": "database_unavailable",
     "ServerFault": "database_unavailable",
@@ -28,6 +29,7 @@ EXCEPTIONS = {
     "Conflict": "database_unavailable",
     "PoolExhausted": "busy",
     "PoolFull": "busy",
+    "Busy": "busy",
     "StatementRefused": "internal_error",
 }
 CAUGHT_BY = {"DatabaseUnavailable": set(EXCEPTIONS.values()), "ApiError": set(REGISTRY)}
@@ -36,13 +38,13 @@ Name = tuple[str, str]  # module and function, or "" and method
 
 
 def of_view(view: Callable[..., Any]) -> set[str]:
-    """Return the codes that `view` and its guards can raise."""
+    """Return the codes that `view` and its decorators can raise."""
     function = unwrap(view)
     return _codes(_functions()[function.__module__, function.__name__], frozenset())
 
 
 def refers_to(view: Callable[..., Any], name: Name) -> bool:
-    """Return whether `view` or its guards come to a function."""
+    """Return whether `view` or its decorators reach the function `name`."""
     function = unwrap(view)
     return name in _reached((function.__module__, function.__name__))
 
@@ -50,10 +52,9 @@ def refers_to(view: Callable[..., Any], name: Name) -> bool:
 @cache
 def _functions() -> dict[Name, list["Function"]]:
     """Return every function by module and name, and every method by its name."""
-    found: dict[Name, list[Function]] = {}
+    functions: dict[Name, list[Function]] = {}
     for path in SOURCES:
-        relative = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
-        module = relative.removesuffix(".__init__")
+        module = _module_name(path)
         tree = ast.parse(path.read_text())
         methods = {
             item for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in ast.walk(node)
@@ -61,8 +62,8 @@ def _functions() -> dict[Name, list["Function"]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 name = ("" if node in methods else module, node.name)
-                found.setdefault(name, []).append(Function(node, _imported(tree), module))
-    return found
+                functions.setdefault(name, []).append(Function(node, _imported(tree), module))
+    return functions
 
 
 class Function:
@@ -74,18 +75,29 @@ class Function:
         self._module = module
 
     def refers_to(self, node: ast.AST) -> Name | None:
-        """Return what `node` refers to, if it is a name or an attribute."""
+        """Return the function that `node` may name. Returns None unless `node` is a name or an attribute."""
         if isinstance(node, ast.Name):
             module, _, name = self._imported.get(node.id, f"{self._module}.{node.id}").rpartition(".")
             return module, name
         if not isinstance(node, ast.Attribute):
             return None
-        of_module = isinstance(node.value, ast.Name) and self._imported.get(node.value.id)
-        return (of_module, node.attr) if of_module else ("", node.attr)
+        origin = self._imported.get(node.value.id, "") if isinstance(node.value, ast.Name) else ""
+        is_class = origin.rpartition(".")[0] in _modules() and origin not in _modules()
+        return ("" if is_class else origin, node.attr)
+
+
+@cache
+def _modules() -> set[str]:
+    return {_module_name(path) for path in SOURCES}
+
+
+def _module_name(path: Path) -> str:
+    relative = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    return relative.removesuffix(".__init__")
 
 
 def _imported(tree: ast.AST) -> dict[str, str]:
-    """Return the names that a module imports, each with what it is the name of."""
+    """Return the names that a module imports, each with its dotted origin."""
     return {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
@@ -114,14 +126,14 @@ def _codes_in(node: ast.AST, function: Function, seen: frozenset[Name]) -> Itera
 
 
 def _children(node: ast.AST) -> list[ast.AST]:
-    """Return what is in `node`, but not what an `except` names or is tried: that is not raised as it is."""
+    """Return the parts of `node` whose codes are raised: neither a `try` body nor the name of an `except`."""
     if isinstance(node, ast.Try):
         return [*node.handlers, *node.orelse, *node.finalbody]
     return list(node.body) if isinstance(node, ast.ExceptHandler) else list(ast.iter_child_nodes(node))
 
 
 def _caught(handler: ast.ExceptHandler) -> set[str]:
-    """Return the codes that a handler keeps to itself."""
+    """Return the codes that an `except` catches and does not raise again."""
     raises_again = any(isinstance(node, ast.Raise) and node.exc is None for node in ast.walk(handler))
     name = handler.type.id if isinstance(handler.type, ast.Name) else ""
     return set() if raises_again else CAUGHT_BY.get(name, set())
