@@ -40,7 +40,9 @@ def function_of(lines: int) -> str:
     ids=["service", "tools", "tests"],
 )
 def test_code_keeps_to_its_budget(rule: Rule, read: Callable[[], list[Module]]) -> None:
-    assert violations(rule, read()) == []
+    findings = violations(rule, read())
+
+    assert not findings, "\n".join(findings)
 
 
 @pytest.mark.parametrize(
