@@ -5,11 +5,11 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
+from auth.bodies import parse_object
 from auth.errors import ApiError
 from tests.support.actor import LOGIN, REGISTER
 from tests.support.answers import JSON, MAX_BODY_BYTES
 from tests.support.database import Sql
-from tests.support.forms import parse_object
 from tests.support.registrations import ADA, registration_of
 
 POSTS = [REGISTER, LOGIN]

@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 import auth.passwords
-from auth.errors import ApiError
-from auth.passwords import WAIT_SECONDS, PasswordHasher
+from auth.passwords import WAIT_SECONDS, Busy, PasswordHasher
 from tests.support import PASSWORD
-from tests.support.hashing import bcrypt_of, hasher_of
+from tests.support.actor import Actor
+from tests.support.apps import messages
+from tests.support.hashing import bcrypt_of
 
 
 class Held:
@@ -64,9 +67,9 @@ def held(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Ite
 
 def is_busy(call: Callable[[], object]) -> bool:
     """Return whether `call` is refused because all slots are taken."""
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(Busy):
         call()
-    return caught.value.code == "busy"
+    return True
 
 
 def leave_50_ms_to_wait(patch: pytest.MonkeyPatch) -> None:
@@ -159,8 +162,10 @@ def test_slot_is_returned_after_every_outcome(monkeypatch: pytest.MonkeyPatch) -
     assert passwords.verify(PASSWORD, passwords.hash(PASSWORD))
 
 
-def test_refusal_is_logged_for_the_operator() -> None:
-    with pytest.raises(ApiError) as caught:
-        hasher_of(running=0, waiting=0).hash(PASSWORD)
+def test_refusal_is_logged_for_the_operator(
+    client_without_hash_slots: FlaskClient, log_lines: list[dict[str, Any]]
+) -> None:
+    answer = Actor(client_without_hash_slots).try_log_in()
 
-    assert caught.value.log_message.startswith("hash_slots_busy")
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "busy")
+    assert messages(log_lines, "WARNING") == ["hash_slots_busy: too many logins at once"]

@@ -5,8 +5,7 @@ from typing import Any
 import bcrypt as library
 import pytest
 
-from auth.passwords import normalise
-from auth.passwords import PasswordHasher
+from auth.passwords import PasswordHasher, normalise
 from tests.support import PASSWORD
 from tests.support.hashing import DAMAGED, hasher_of
 

@@ -7,6 +7,7 @@ import pytest
 from auth import responses
 from auth.tokens.pair import TokenPair
 from auth.users import User
+from runtime import clock
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901)
 PAIR = TokenPair("t", 60, "r", 120)
@@ -83,4 +84,4 @@ def test_registration_has_what_an_older_client_reads() -> None:
     ],
 )
 def test_utc_is_iso_8601_with_milliseconds_and_z(at: datetime, text: str) -> None:
-    assert responses.utc(at) == text
+    assert clock.to_iso(at) == text

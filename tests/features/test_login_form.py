@@ -23,7 +23,7 @@ from tests.support.forms import problems, read_login
 def test_login_is_the_email_or_else_the_username(body: dict[str, Any], login: str) -> None:
     form = read_login(body | {"password": " x "})
 
-    assert (form.login, form.password) == (login, " x ")
+    assert (form.identifier, form.password) == (login, " x ")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,7 @@ NO_DATABASE = "postgresql://operator:hunter2@/users?host=/nowhere"
 
 def app_on(db_url: str, *, bcrypt_rounds: int = 4, **changes: Any) -> Flask:
     """Start the service on a database. changes: further settings."""
-    return create_app(
-        Settings(db_url=db_url, secret_key=SECRET_KEY, bcrypt_rounds=bcrypt_rounds, **changes)
-    )
+    return create_app(Settings(db_url=db_url, secret_key=SECRET_KEY, bcrypt_rounds=bcrypt_rounds, **changes))
 
 
 def client_on(db_url: str) -> FlaskClient:
