@@ -1,4 +1,4 @@
-"""The threads of a worker, which run the application; each answers one whole request after another."""
+"""The threads of a worker that run the application. Each answers one whole request after another."""
 
 import threading
 from collections import deque
@@ -17,31 +17,34 @@ if TYPE_CHECKING:
 
 
 class AnsweringThreads:
-    """Up to `most` threads, started when they are first needed; up to `waiting` requests wait for one."""
+    """At most max_threads threads, each started when it is first needed.
 
-    def __init__(self, worker: "BufferingWorker", *, most: int, waiting: int) -> None:
+    At most max_waiting further requests wait for a thread.
+    """
+
+    def __init__(self, worker: "BufferingWorker", *, max_threads: int, max_waiting: int) -> None:
         self._worker = worker
-        self._most = most
-        self._waiting = waiting
+        self._max_threads = max_threads
+        self._max_requests = max_threads + max_waiting
         self._jobs: SimpleQueue[tuple[ClientConnection, Request]] = SimpleQueue()
-        self._answered: deque[int] = deque()  # the bytes of requests that a thread is done with
-        self._threads = self._running = self._held_bytes = 0
+        self._answered_bytes: deque[int] = deque()  # one entry for each request that a thread has answered
+        self._threads = self._requests = self._held_bytes = 0
 
     def submit(self, conn: ClientConnection, request: Request) -> None:
-        """Have a request answered; the main loop calls this. Raises Full."""
+        """Queue a request for a thread; the main loop calls this. Raises Full."""
         self._count_answered()
-        if self._running >= self._most + self._waiting:
+        if self._requests >= self._max_requests:
             raise Full
-        if self._threads < min(self._running + 1, self._most):
+        if self._threads < min(self._requests + 1, self._max_threads):
             self._start_thread()
         self._held_bytes += len(request.body)
-        self._running += 1
+        self._requests += 1
         self._jobs.put((conn, request))
 
     def _start_thread(self) -> None:
         try:
             threading.Thread(target=self._answer_requests, daemon=True).start()
-        except RuntimeError as exc:  # the system allows no more
+        except RuntimeError as exc:  # the system allows no more threads
             self._worker.log.warning("thread_not_started: %s", exc)
             if not self._threads:
                 raise Full from exc
@@ -49,14 +52,14 @@ class AnsweringThreads:
             self._threads += 1
 
     def held_bytes(self) -> int:
-        """Return how many bytes of bodies are not answered yet."""
+        """Return the size of all bodies whose requests are not answered yet."""
         self._count_answered()
         return self._held_bytes
 
     def _count_answered(self) -> None:
-        for _ in range(len(self._answered)):
-            self._held_bytes -= self._answered.popleft()
-            self._running -= 1
+        for _ in range(len(self._answered_bytes)):
+            self._held_bytes -= self._answered_bytes.popleft()
+            self._requests -= 1
 
     def _answer_requests(self) -> None:
         while True:
@@ -64,12 +67,12 @@ class AnsweringThreads:
             try:
                 self._answer(conn, request)
             except OSError:  # the client is gone
-                self._worker.in_main_loop(conn, conn.close)
+                self._worker.call_in_main_loop(conn, conn.close)
             except Exception:
                 self._worker.log.exception("answer_failed")
-                self._worker.in_main_loop(conn, conn.close)
-            self._answered.append(len(request.body))
-            del conn, request  # else this thread keeps the request until it gets another
+                self._worker.call_in_main_loop(conn, conn.close)
+            self._answered_bytes.append(len(request.body))
+            del conn, request  # otherwise both stay in memory until this thread gets another request
 
     def _answer(self, conn: ClientConnection, request: Request) -> None:
         keep_alive = request.keep_alive and self._worker.alive
@@ -84,12 +87,12 @@ class AnsweringThreads:
             self._worker.log.exception("application_failed")
             whole, keep_alive = wsgi.refusal(HTTPStatus.INTERNAL_SERVER_ERROR), False
         try:
-            conn.answer(whole, keep_alive=keep_alive)
+            conn.send_answer(whole, keep_alive=keep_alive)
         finally:
             self._close(body)
 
     def _close(self, body: Iterable[bytes]) -> None:
-        """Let the application do what it has put off until the answer is out; the client has gone on."""
+        """Let the application do the work that it postponed until the client has the answer (PEP 3333)."""
         try:
             if close := getattr(body, "close", None):
                 close()

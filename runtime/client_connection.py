@@ -1,6 +1,6 @@
-"""One client's connection: it takes in requests, has them answered one after another, and ends.
+"""One client's connection: it reads requests, has them answered one after another, and closes.
 
-All of this runs in the worker's main loop, but for `answer`, which the thread calls that made the answer.
+Everything here runs in the worker's main loop, except `send_answer`, which the answering thread calls.
 """
 
 import socket
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runtime.worker import BufferingWorker
 
 READ_BYTES = 16 * 1024
-LINGER_BYTES = 16 * 1024 * 1024  # of what a client goes on to send although it was refused
+MAX_LINGER_BYTES = 16 * 1024 * 1024  # which a refused client may still send; they are read and ignored
 STOP_SECONDS = 2.0  # for the first byte of a request, when the worker stops
 
 
@@ -30,27 +30,31 @@ class State(Enum):
     READING = "the rest of a request"
     BUSY = "a thread, which makes the answer"
     SENDING = "the client to take its answer"
-    LINGERING = "the client to close; closing first could cost it the answer (RFC 9112 section 9.6)"
+    LINGERING = "the client to close; if we close first, it may lose the answer (RFC 9112 section 9.6)"
     CLOSED = "nothing"
 
 
-MAY_GO_ON = (State.NEW, State.IDLE, State.READING)
-# Nobody can renew these, whatever they send. IDLE is KEEPALIVE_SECONDS, BUSY ends by itself.
-SECONDS = {State.NEW: 10.0, State.READING: 10.0, State.SENDING: 10.0, State.LINGERING: 2.0}
+ACCEPTS_REQUEST = (State.NEW, State.IDLE, State.READING)
+# Slowloris attack: no byte of a client renews these. IDLE lasts KEEPALIVE_SECONDS; a thread ends BUSY.
+MAX_SECONDS = {State.NEW: 10.0, State.READING: 10.0, State.SENDING: 10.0, State.LINGERING: 2.0}
 
 
 class ClientConnection:
-    """A connection that the worker has accepted."""
+    """A connection that the worker has accepted.
+
+    client, server: (host, port), or ("", 0) of a Unix socket. since: the monotonic time at which the
+    connection entered its state. half_closed: whether the client sends nothing more.
+    """
 
     def __init__(self, worker: "BufferingWorker", sock: socket.socket, client: Any, server: Any) -> None:
-        self.client, self.server = _name(client), _name(server)
+        self.client, self.server = _host_and_port(client), _host_and_port(server)
         self.since = time.monotonic()
         self.state = State.NEW
         self.half_closed = False
-        self.counted_bytes = 0  # by the worker, of a request whose rest is not here
+        self.counted_bytes = 0  # of an incomplete request; the worker counts them
         self._worker = worker
         self._sock = sock
-        self._incoming = RequestBuffer()
+        self._buffer = RequestBuffer()
         self._unsent = b""
         self._keep_alive = True
         self._events = 0
@@ -59,20 +63,21 @@ class ClientConnection:
         self._watch(EVENT_READ)
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether the connection has waited for as long as it may."""
+        """Return whether the connection has waited too long and must close."""
         waits_for_first_byte = self.state in (State.NEW, State.IDLE)
         if waits_for_first_byte and not self._worker.alive:
             return now - self.since >= STOP_SECONDS
         return (
-            now - self.since >= SECONDS.get(self.state, self._worker.cfg.keepalive) and self.can_be_closed()
+            now - self.since >= MAX_SECONDS.get(self.state, self._worker.cfg.keepalive)
+            and self.can_be_closed()
         )
 
     def can_be_closed(self) -> bool:
-        """Return whether nobody works for the client just now."""
+        """Return whether no thread works for the client now."""
         return self.state is not State.BUSY
 
     def on_event(self) -> None:
-        """Go on: the socket can be read, or written while there is something to send."""
+        """Read from the socket, or write the rest of an answer; the main loop calls this when it can."""
         if self.state is State.SENDING:
             self._send_rest()
             return
@@ -80,49 +85,51 @@ class ClientConnection:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
             return
-        except OSError:  # a reset
+        except OSError:  # the client has reset the connection
             data = b""
         if not data:
-            self.end()
+            self.stop_reading()
         elif self.state is State.LINGERING:
             self._ignore(data)
         else:
-            self._take(data)
+            self._receive(data)
 
-    def _take(self, data: bytes) -> None:
-        self._incoming.feed(data)
-        self._worker.count(self, self._incoming.incomplete_bytes())
+    def _receive(self, data: bytes) -> None:
+        self._buffer.feed(data)
+        self._worker.count_incomplete(self, self._buffer.incomplete_bytes())
         if self.state is State.BUSY:
-            self._watch(0)  # no client has us hold more, nor keeps the main loop from others by a flood
-        self.go_on()  # also if the answer has just gone out
+            # Until the answer is out: a client must neither fill our memory nor keep the main loop busy.
+            self._watch(0)
+        self.handle_next()  # a thread may have sent the answer just now
 
     def _ignore(self, data: bytes) -> None:
         self._ignored_bytes += len(data)
-        if self._ignored_bytes > LINGER_BYTES:
+        if self._ignored_bytes > MAX_LINGER_BYTES:
             self.close()
 
-    def end(self) -> None:
-        """Take nothing more from the client; close when no thread makes an answer for it any more."""
+    def stop_reading(self) -> None:
+        """Read nothing more from the client; close now, or when the thread has answered."""
         self.half_closed = True
         if self.can_be_closed():
             self.close()
         else:
             self._watch(0)
 
-    def go_on(self) -> None:
+    def handle_next(self) -> None:
         """Have the next complete request answered, unless one is being answered."""
-        if self.state not in MAY_GO_ON:
+        if self.state not in ACCEPTS_REQUEST:
             return
-        incoming = self._incoming
-        request = incoming.requests.popleft() if incoming.requests else None
-        self._watch(0 if self.half_closed or (request and incoming.holds_more()) else EVENT_READ)
+        buffer = self._buffer
+        request = buffer.requests.popleft() if buffer.requests else None
+        has_enough = request and not buffer.is_empty()
+        self._watch(0 if self.half_closed or has_enough else EVENT_READ)
         if request:
             self._submit(request)
-        elif incoming.refusal:
-            self._refuse(incoming.refusal)
+        elif buffer.refusal:
+            self._refuse(buffer.refusal)
         elif self.half_closed:
             self.close()
-        elif incoming.incomplete_bytes():
+        elif buffer.incomplete_bytes():
             self._wait_for_rest()
 
     def _submit(self, request: Request) -> None:
@@ -130,7 +137,7 @@ class ClientConnection:
         try:
             self._worker.submit(self, request)
         except Exception as exc:
-            self._enter(State.READING)  # no thread works for the client, so whatever follows may close
+            self._enter(State.READING)  # no thread works for the client: the connection may close
             if not isinstance(exc, Full):
                 raise
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -138,36 +145,37 @@ class ClientConnection:
     def _wait_for_rest(self) -> None:
         if self.state is not State.READING:
             self._enter(State.READING)
-        if self._worker.has_no_room():
+        if self._worker.is_buffer_full():
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
-        elif self._incoming.wants_continue:
-            self._incoming.wants_continue = False
+        elif self._buffer.wants_continue:
+            self._buffer.wants_continue = False
             self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._worker.log.warning(
             "request_refused status=%d remote_addr=%s", status, addresses.of_client(self.client[0])
         )
-        self._worker.count(self, 0)
+        self._worker.count_incomplete(self, 0)
         answer = wsgi.refusal(status)
         self._finish(answer[self._send(answer) :], keep_alive=False)
 
-    def answer(self, answer: bytes, *, keep_alive: bool) -> None:
+    def send_answer(self, answer: bytes, *, keep_alive: bool) -> None:
         """Send an answer; the thread that made it calls this.
 
-        Usually that is all, and the main loop need not be told: it reads on while a thread works.
+        Usually the main loop has nothing to do then: it has watched the socket while the thread worked.
         """
         sent = self._send(answer)
         if sent < len(answer) or not keep_alive:
-            self._worker.in_main_loop(self, lambda: self._finish(answer[sent:], keep_alive=keep_alive))
+            self._worker.call_in_main_loop(self, lambda: self._finish(answer[sent:], keep_alive=keep_alive))
             return
         self._enter(State.IDLE)
-        # Only now: what the main loop takes in after this look meets a connection that is idle.
+        # Race: look at these after entering IDLE. Bytes that the main loop receives later meet an IDLE
+        # connection, and are handled there.
         if self.half_closed or not self._events:
-            self._worker.in_main_loop(self, self.go_on)
+            self._worker.call_in_main_loop(self, self.handle_next)
 
     def _send(self, data: bytes) -> int:
-        """Send what fits into the socket's buffer; return how much."""
+        """Send what fits into the socket's buffer; return the number of bytes."""
         try:
             return self._sock.send(data)
         except BlockingIOError:
@@ -177,12 +185,12 @@ class ClientConnection:
         if self.state is State.CLOSED:
             return
         self._unsent, self._keep_alive = unsent, keep_alive
-        # First: no thread works for the client any more, so whatever fails from here on may close.
+        # First: no thread works for the client any more, so an error below may close the connection.
         self._enter(State.SENDING if unsent else State.IDLE if keep_alive else State.LINGERING)
         if unsent:
             self._watch(EVENT_WRITE)
         elif keep_alive:
-            self.go_on()
+            self.handle_next()
         elif self.half_closed:
             self.close()
         else:
@@ -195,7 +203,7 @@ class ClientConnection:
             self._finish(b"", keep_alive=self._keep_alive)
 
     def _watch(self, events: int) -> None:
-        """Have the main loop look for `events` of the socket, for none if it is 0."""
+        """Have the main loop wait for `events` of the socket; 0 stands for none."""
         poller = self._worker.poller
         if events == self._events:
             return
@@ -212,15 +220,15 @@ class ClientConnection:
         self.state = state
 
     def close(self) -> None:
-        """Close at once; also again."""
+        """Close at once. A second call does nothing."""
         if self in self._worker.connections:
             self._worker.connections.remove(self)
-            self._worker.count(self, 0)
+            self._worker.count_incomplete(self, 0)
             self._watch(0)
             self._sock.close()
             self.state = State.CLOSED
 
 
-def _name(address: Any) -> tuple[str, int]:
-    """Return the address of a socket; a Unix socket has none."""
+def _host_and_port(address: Any) -> tuple[str, int]:
+    """Return the first two parts of a socket's address, or ("", 0) of a Unix socket."""
     return address[:2] if isinstance(address, tuple) else ("", 0)

@@ -1,8 +1,8 @@
-"""The gunicorn worker: a thread gets a request only when all of it is here, and waits for no client.
+"""The gunicorn worker. A thread gets complete requests only, and never waits for a client.
 
-gunicorn's gthread hands a connection to a thread at its first byte; as many silent or slow clients as there
-are threads then stop everybody. Here the main loop takes in every request, and sends the rest of an answer
-that a client does not take at once, as a buffering proxy would.
+Slowloris attack: gunicorn's gthread gives a connection to a thread at its first byte, so as many slow clients
+as there are threads stop the service. This worker does what a buffering proxy does: its main loop reads every
+request, and sends the rest of an answer that a client does not read at once.
 """
 
 import errno
@@ -21,32 +21,34 @@ from runtime.answering import AnsweringThreads
 from runtime.client_connection import ClientConnection
 from runtime.request_buffer import Request
 
-BUFFER_BYTES = 32 * 1024 * 1024  # of requests that are not answered yet, of all connections together
-# Reading a large body takes CPU, and Python runs one thread at a time: if many did so, the main loop would
-# have its turn once in all of theirs. No client of this service needs more than a few hundred bytes.
-LARGE_BYTES = 8 * 1024
-LARGE_WAITING = 32
+MAX_BUFFER_BYTES = 32 * 1024 * 1024  # of unanswered requests, on all connections together
+# Parsing a large body takes CPU, and Python runs one thread at a time: many such threads would starve the
+# main loop. So one thread answers all large requests. Clients of this service need a few hundred bytes.
+LARGE_BODY_BYTES = 8 * 1024
+MAX_LARGE_WAITING = 32
 TURN_SECONDS = 1.0
 
 
 class BufferingWorker(Worker):
-    """One main loop, which alone reads sockets, and up to `threads` threads, which run the application."""
+    """A main loop, which alone reads sockets, and at most `threads` threads, which run the application."""
 
     def init_process(self) -> None:
         self.poller = DefaultSelector()
         self.connections: set[ClientConnection] = set()
         self._addresses: dict[socket.socket, Any] = {}
-        self._accepts = False
+        self._is_accepting = False
         self._calls: deque[tuple[ClientConnection, Callable[[], None]]] = deque()
-        self._threads = AnsweringThreads(self, most=self.cfg.threads, waiting=self.cfg.worker_connections)
-        self._large = AnsweringThreads(self, most=1, waiting=LARGE_WAITING)
+        self._threads = AnsweringThreads(
+            self, max_threads=self.cfg.threads, max_waiting=self.cfg.worker_connections
+        )
+        self._large = AnsweringThreads(self, max_threads=1, max_waiting=MAX_LARGE_WAITING)
         self._incomplete_bytes = 0
         self._next_second = 0.0
         super().init_process()
 
     def run(self) -> None:
-        """Serve until told to stop, then for as long as requests are under way."""
-        self.poller.register(self.PIPE[0], EVENT_READ)  # where signals and threads wake the main loop
+        """Serve until gunicorn stops this worker, then finish the requests that have begun."""
+        self.poller.register(self.PIPE[0], EVENT_READ)  # signals and threads wake the main loop here
         sockets: list[Any] = self.sockets
         self._addresses = {listener.sock: listener.getsockname() for listener in sockets}
         for listener in self._addresses:
@@ -62,26 +64,26 @@ class BufferingWorker(Worker):
     def _turn(self) -> None:
         for key, _ in self.poller.select(TURN_SECONDS):
             if isinstance(key.data, ClientConnection):
-                self._guarded(key.data, key.data.on_event)
+                self._run_step(key.data, key.data.on_event)
             elif key.data:
                 self._accept(key.data)
             else:
                 with suppress(BlockingIOError):
                     os.read(self.PIPE[0], 4096)
         for _ in range(len(self._calls)):
-            self._guarded(*self._calls.popleft())
+            self._run_step(*self._calls.popleft())
         if time.monotonic() >= self._next_second:
             self._every_second(time.monotonic())
 
-    def _guarded(self, conn: ClientConnection, step: Callable[[], None]) -> None:
-        """Let whatever happens to a connection end that connection only."""
+    def _run_step(self, conn: ClientConnection, step: Callable[[], None]) -> None:
+        """Run a step of a connection. An exception ends that connection only."""
         try:
             step()
         except OSError:  # the client is gone
-            conn.end()
+            conn.stop_reading()
         except Exception:
             self.log.exception("connection_failed")
-            conn.end()
+            conn.stop_reading()
 
     def _every_second(self, now: float) -> None:
         self._next_second = now + TURN_SECONDS
@@ -90,7 +92,7 @@ class BufferingWorker(Worker):
             self.alive = False
         for conn in list(self.connections):
             if conn.is_overdue(now):
-                self._guarded(conn, conn.close)
+                self._run_step(conn, conn.close)
         self._set_accepting(self.alive)
 
     def _accept(self, listener: socket.socket) -> bool:
@@ -108,35 +110,38 @@ class BufferingWorker(Worker):
             return False
         try:
             self.connections.add(ClientConnection(self, sock, client, self._addresses[listener]))
-        except OSError:  # it cannot be watched
+        except OSError:  # the poller cannot watch it
             sock.close()
         if len(self.connections) > self.cfg.worker_connections:
             self._make_room()
         return True
 
     def _make_room(self) -> None:
-        """Close what has waited for its client the longest; accept no more while there is nothing."""
-        waiting = [conn for conn in self.connections if conn.can_be_closed()]
-        if waiting:
-            min(waiting, key=lambda conn: conn.since).close()
+        """Close the connection that has waited for its client the longest.
+
+        If threads work for all clients, accept no connection for about a second.
+        """
+        closable = [conn for conn in self.connections if conn.can_be_closed()]
+        if closable:
+            min(closable, key=lambda conn: conn.since).close()
         else:
             self._set_accepting(False)
 
-    def _set_accepting(self, accepts: bool) -> None:
-        if accepts == self._accepts:
+    def _set_accepting(self, is_accepting: bool) -> None:
+        if is_accepting == self._is_accepting:
             return
-        self._accepts = accepts
+        self._is_accepting = is_accepting
         for listener in self._addresses:
-            if accepts:
+            if is_accepting:
                 self.poller.register(listener, EVENT_READ, listener)
             else:
                 self.poller.unregister(listener)
 
     def _stop_listening(self) -> None:
-        """Accept who is in the queue already, and refuse everybody else.
+        """Accept the connections that are in the queue already, and refuse further ones.
 
-        gunicorn listens to the very end. Who connects meanwhile waits for a worker that serves no more, and
-        is then reset; a proxy that is refused tries another replica, with a POST as well.
+        gunicorn's own workers listen until they end: a client that connects meanwhile waits in vain and is
+        then reset. A proxy whose connection is refused tries another replica, also with a POST.
         """
         self._set_accepting(False)
         for listener in self._addresses:
@@ -150,21 +155,21 @@ class BufferingWorker(Worker):
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
-        threads = self._large if len(request.body) > LARGE_BYTES else self._threads
+        threads = self._large if len(request.body) > LARGE_BODY_BYTES else self._threads
         threads.submit(conn, request)
 
-    def count(self, conn: ClientConnection, incomplete_bytes: int) -> None:
-        """Count what is here of a request whose rest is not."""
+    def count_incomplete(self, conn: ClientConnection, incomplete_bytes: int) -> None:
+        """Count the bytes that are here of a connection's incomplete request."""
         self._incomplete_bytes += incomplete_bytes - conn.counted_bytes
         conn.counted_bytes = incomplete_bytes
 
-    def has_no_room(self) -> bool:
-        """Return whether the requests that are not answered yet fill the buffer of this worker."""
-        answering = self._threads.held_bytes() + self._large.held_bytes()
-        return self._incomplete_bytes + answering > BUFFER_BYTES
+    def is_buffer_full(self) -> bool:
+        """Return whether this worker holds more bytes of unanswered requests than it may."""
+        held_bytes = self._threads.held_bytes() + self._large.held_bytes()
+        return self._incomplete_bytes + held_bytes > MAX_BUFFER_BYTES
 
-    def in_main_loop(self, conn: ClientConnection, step: Callable[[], None]) -> None:
-        """Have the main loop do something for a connection; called by threads."""
+    def call_in_main_loop(self, conn: ClientConnection, step: Callable[[], None]) -> None:
+        """Have the main loop run a step of a connection; threads call this."""
         self._calls.append((conn, step))
-        with suppress(BlockingIOError):  # the pipe is full, so the main loop will wake anyway
+        with suppress(BlockingIOError):  # the pipe is full: the main loop wakes anyway
             os.write(self.PIPE[1], b".")

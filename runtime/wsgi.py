@@ -1,4 +1,4 @@
-"""WSGI (PEP 3333) without sockets: a request to an environ, and what the application answers to bytes."""
+"""WSGI (PEP 3333) without sockets: turns a request into an environ, and an answer into bytes."""
 
 import io
 import json
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _WITHOUT_PREFIX = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
-_KEPT_BY_THE_SERVER = ("connection", "date", "transfer-encoding")
+_HEADERS_OF_SERVER = ("connection", "date", "transfer-encoding")
 
 
-def environ(request: Request, *, client: Any, server: Any) -> "WSGIEnvironment":
-    """Return the environ of a request. client, server: socket addresses."""
+def environ(request: Request, *, client: tuple[str, int], server: tuple[str, int]) -> "WSGIEnvironment":
+    """Return the environ of a request. client, server: (host, port)."""
     path, query = _path_and_query(request.target)
     variables: WSGIEnvironment = {
         "REQUEST_METHOD": request.method,
@@ -38,26 +38,27 @@ def environ(request: Request, *, client: Any, server: Any) -> "WSGIEnvironment":
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(request.body),
-        "wsgi.input_terminated": True,  # also a body without a Content-Length has an end
+        "wsgi.input_terminated": True,  # the body is whole, also without a Content-Length
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
     for name, value in request.headers:
-        # In an environ an underscore would pass for the hyphen of a header that a proxy sets. No other
-        # protocol is spoken here, and Werkzeug refuses a request that asks for WebSocket.
+        # Attack: an environ shows X_Forwarded_For as it shows X-Forwarded-For, which a proxy sets.
+        # Upgrade: this server speaks HTTP only, and Werkzeug would refuse a request that asks for WebSocket.
         if b"_" in name or name == b"upgrade":
             continue
         text = name.decode("latin-1").upper().replace("-", "_")
         key = _WITHOUT_PREFIX.get(name) or f"HTTP_{text}"
-        known = variables.get(key)
-        variables[key] = value.decode("latin-1") if known is None else f"{known},{value.decode('latin-1')}"
+        earlier = variables.get(key)
+        decoded = value.decode("latin-1")
+        variables[key] = decoded if earlier is None else f"{earlier},{decoded}"
     return variables
 
 
 def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
-    if not target.startswith(b"/"):  # as clients write it to a proxy (RFC 9112 section 3.2.2)
+    if not target.startswith(b"/"):  # absolute-form (RFC 9112 section 3.2.2)
         try:
             parsed = parse_url(target)
         except HttpParserInvalidURLError:
@@ -68,7 +69,7 @@ def _path_and_query(target: bytes) -> tuple[bytes, bytes]:
 
 
 class Answer:
-    """What an application answers to one request."""
+    """The answer of an application to one request."""
 
     def __init__(self) -> None:
         self._status = ""
@@ -77,7 +78,7 @@ class Answer:
     def start(
         self, status: str, headers: list[tuple[str, str]], _exc_info: Any = None
     ) -> Callable[[bytes], object]:
-        """WSGI's start_response; nothing is sent before the answer is whole, so the last call counts."""
+        """Keep status and headers: WSGI's start_response. The last call counts: nothing has been sent yet."""
         self._status, self._headers = status, headers
         return self._write
 
@@ -85,14 +86,14 @@ class Answer:
         raise NotImplementedError("write() is for frameworks older than WSGI")
 
     def to_bytes(self, body: Iterable[bytes], *, method: str, keep_alive: bool) -> bytes:
-        """Return the whole answer. Its length is that of `body`, also if the application names another."""
+        """Return the whole answer. Content-Length is the length of `body`, whatever the application says."""
         content = b"".join(body)
         has_body = not self._status.startswith(("204", "304"))
         head = [f"HTTP/1.1 {self._status}\r\nDate: {_date()}\r\n"]
         head.append("Connection: keep-alive\r\n" if keep_alive else "Connection: close\r\n")
         for name, value in self._headers:
             lower = name.lower()
-            if lower not in _KEPT_BY_THE_SERVER and (lower != "content-length" or method == "HEAD"):
+            if lower not in _HEADERS_OF_SERVER and (lower != "content-length" or method == "HEAD"):
                 head.append(f"{name}: {value}\r\n")
         if method == "HEAD" or not has_body:
             content = b""
@@ -102,16 +103,18 @@ class Answer:
         return "".join(head).encode("latin-1") + content
 
 
-_REFUSALS = {
+# The words of auth/errors.py for the same codes: a client cannot tell who refused. A test compares both.
+REFUSALS = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("body_too_large", "The request body is larger than 64 KiB."),
     HTTPStatus.INTERNAL_SERVER_ERROR: ("internal_error", "Something went wrong on our side."),
     HTTPStatus.SERVICE_UNAVAILABLE: ("busy", "The service is busy, please try again in a moment."),
 }
+BAD_REQUEST = ("bad_request", "The request could not be understood.")  # for every other status
 
 
 def refusal(status: HTTPStatus) -> bytes:
-    """Return the answer to what does not reach the application; the connection ends with it."""
-    code, sentence = _REFUSALS.get(status, ("bad_request", "The request could not be understood."))
+    """Return the answer to a request that does not reach the application; it ends the connection."""
+    code, sentence = REFUSALS.get(status, BAD_REQUEST)
     content = json.dumps({"error": sentence, "code": code}).encode() + b"\n"
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {_date()}\r\nConnection: close\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
@@ -121,13 +124,13 @@ def refusal(status: HTTPStatus) -> bytes:
     return head.encode("ascii") + content
 
 
-_date_of: tuple[int, str] = (0, "")
+_newest_date: tuple[int, str] = (0, "")  # seconds since the epoch, and as text
 
 
 def _date() -> str:
-    """Return the time as HTTP writes it; made once a second."""
-    global _date_of
+    """Return the time now as HTTP writes it. The text is formatted once a second."""
+    global _newest_date
     now = int(time.time())
-    if _date_of[0] != now:
-        _date_of = now, formatdate(now, usegmt=True)
-    return _date_of[1]
+    if _newest_date[0] != now:
+        _newest_date = now, formatdate(now, usegmt=True)
+    return _newest_date[1]

@@ -1,27 +1,30 @@
-"""The threads of a worker: what they answer when the application fails, or the system has no threads."""
+"""The threads of a worker: answers, the failures of an application, and a system without free threads."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from auth import errors
+from runtime import wsgi
 from runtime.answering import AnsweringThreads
 from runtime.bulkhead import Full
 from runtime.request_buffer import Request
 
 
 class FakeConnection:
-    """Keeps the answers that it is given."""
+    """Keeps the answers that it gets."""
 
     def __init__(self) -> None:
         self.client = self.server = ("127.0.0.1", 1)
         self.answers: list[bytes] = []
 
-    def answer(self, answer: bytes, *, keep_alive: bool) -> None:
+    def send_answer(self, answer: bytes, *, keep_alive: bool) -> None:
         self.answers.append(answer)
         self.keep_alive = keep_alive
 
@@ -38,10 +41,10 @@ def fail(_environ: dict[str, Any], _start: object) -> Iterable[bytes]:
     raise KeyError("hunter2")
 
 
-def threads_for(application: object, *, waiting: int = 4) -> Any:
+def threads_for(application: object, *, max_waiting: int = 4) -> Any:
     worker: Any = SimpleNamespace(wsgi=application, alive=True, log=logging.getLogger("worker"))
-    worker.in_main_loop = lambda _conn, step: step()
-    return AnsweringThreads(worker, most=1, waiting=waiting)
+    worker.call_in_main_loop = lambda _conn, step: step()
+    return AnsweringThreads(worker, max_threads=1, max_waiting=max_waiting)
 
 
 def answer_of(threads: Any, conn: Any, request: Request) -> bytes:
@@ -95,8 +98,8 @@ def test_system_that_allows_no_more_threads_has_the_others_go_on(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    threads._most = 2
-    threads._running += 1  # as if the first were busy, so that a second is wanted
+    threads._max_threads = 2
+    threads._requests += 1  # as if the first were busy, so that a second is wanted
 
     assert answer_of(threads, FakeConnection(), request()).startswith(b"HTTP/1.1 200 ")
     assert log_lines[-1]["message"] == "thread_not_started: can't start new thread"
@@ -123,7 +126,7 @@ def test_more_requests_than_may_wait_are_refused() -> None:
         proceed.wait(10)
         return greet(environ, start)
 
-    threads, conns = threads_for(wait, waiting=2), [FakeConnection() for _ in range(4)]
+    threads, conns = threads_for(wait, max_waiting=2), [FakeConnection() for _ in range(4)]
     for conn in conns[:3]:
         threads.submit(conn, request(body=bytearray(10)))
 
@@ -136,3 +139,14 @@ def test_more_requests_than_may_wait_are_refused() -> None:
     while threads.held_bytes():
         assert time.monotonic() < deadline
     assert [len(conn.answers) for conn in conns] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"), [*wsgi.REFUSALS.items(), (HTTPStatus.BAD_REQUEST, wsgi.BAD_REQUEST)]
+)
+def test_refusal_has_the_words_of_the_application(status: HTTPStatus, refusal: tuple[str, str]) -> None:
+    code, sentence = refusal
+
+    failure = errors.REGISTRY[code]
+
+    assert (failure.status, failure.sentence) == (status, sentence)

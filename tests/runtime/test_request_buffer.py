@@ -1,4 +1,4 @@
-"""The bytes of a connection to requests: which are complete, refused, or not waited for."""
+"""From the bytes of a connection to requests: complete ones, refused ones, and bodies that are not read."""
 
 import io
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ JAVA = HEAD + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Set
 
 
 def fed(*parts: bytes) -> RequestBuffer:
-    incoming = RequestBuffer()
+    buffer = RequestBuffer()
     for part in parts:
-        incoming.feed(part)
-    return incoming
+        buffer.feed(part)
+    return buffer
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_request_is_told_as_it_was_sent() -> None:
     ],
 )
 def test_what_is_no_request_is_refused_at_once(received: bytes, status: int) -> None:
-    incoming = fed(received)
+    buffer = fed(received)
 
-    assert (incoming.refusal, list(incoming.requests)) == (HTTPStatus(status), [])
-    assert incoming.ended
+    assert (buffer.refusal, list(buffer.requests)) == (HTTPStatus(status), [])
+    assert buffer.ended
 
 
 def test_trailer_without_an_end_is_refused() -> None:
-    incoming = fed(CHUNKED + b"0\r\nX-A: ", *[b"a" * 16_000] * (MAX_REQUEST_BYTES // 16_000 + 1))
+    buffer = fed(CHUNKED + b"0\r\nX-A: ", *[b"a" * 16_000] * (MAX_REQUEST_BYTES // 16_000 + 1))
 
-    assert incoming.refusal == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    assert buffer.refusal == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -125,20 +125,20 @@ def test_trailer_without_an_end_is_refused() -> None:
     ],
 )
 def test_body_above_the_limit_is_not_waited_for(received: bytes, body_bytes: int) -> None:
-    incoming = fed(received)
-    incoming.feed(LIVE)
+    buffer = fed(received)
+    buffer.feed(LIVE)
 
-    [request] = incoming.requests
+    [request] = buffer.requests
     assert (request.keep_alive, len(request.body)) == (False, body_bytes)
-    assert not incoming.wants_continue
+    assert not buffer.wants_continue
 
 
 def test_request_that_begins_behind_another_is_seen() -> None:
-    incoming = fed(LIVE + HEAD + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    buffer = fed(LIVE + HEAD + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n")
 
-    assert len(incoming.requests) == 1
-    assert incoming.incomplete_bytes() > 0
-    assert incoming.wants_continue
+    assert len(buffer.requests) == 1
+    assert buffer.incomplete_bytes() > 0
+    assert buffer.wants_continue
 
 
 def test_client_that_waits_for_us_is_noticed_until_its_body_comes() -> None:
@@ -158,12 +158,12 @@ def test_client_that_waits_for_us_is_noticed_until_its_body_comes() -> None:
     ],
 )
 def test_nothing_is_read_after_the_last_request_of_a_connection(received: bytes) -> None:
-    incoming = fed(received)
+    buffer = fed(received)
 
-    assert [request.keep_alive for request in incoming.requests][-1] is False
-    assert all(request.keep_alive for request in list(incoming.requests)[:-1])
-    assert incoming.ended
-    assert incoming.refusal is None
+    assert [request.keep_alive for request in buffer.requests][-1] is False
+    assert all(request.keep_alive for request in list(buffer.requests)[:-1])
+    assert buffer.ended
+    assert buffer.refusal is None
 
 
 PIECES = st.sampled_from(
@@ -207,23 +207,23 @@ def by_gunicorn(data: bytes) -> tuple[str, bytes] | str:
 @given(received=st.one_of(WHOLE, st.lists(PIECES, max_size=12).map(b"".join)), cut=st.integers(0, 200))
 def test_two_parsers_read_the_same(received: bytes, cut: int) -> None:
     """Another reading than that of a proxy before the service would be request smuggling (RFC 9112, 11.2)."""
-    incoming = fed(received)
+    buffer = fed(received)
     expected = by_gunicorn(received)
 
-    if incoming.requests:
-        first: Request = incoming.requests[0]
+    if buffer.requests:
+        first: Request = buffer.requests[0]
         # An empty line before a request is to be ignored (RFC 9112 section 2.2); gunicorn refuses it.
         assert expected == (first.method, bytes(first.body)) or received.startswith(b"\r\n")
-    elif not incoming.refusal:
+    elif not buffer.refusal:
         assert isinstance(expected, str) or received.startswith(b"\n")
-    assert fed(received[:cut], received[cut:]).requests == incoming.requests
+    assert fed(received[:cut], received[cut:]).requests == buffer.requests
 
 
 def test_body_of_single_byte_chunks_is_read() -> None:
     received = io.BytesIO(CHUNKED + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n")
-    incoming = RequestBuffer()
+    buffer = RequestBuffer()
 
     while part := received.read(16_384):
-        incoming.feed(part)
+        buffer.feed(part)
 
-    assert bytes(incoming.requests[0].body) == b"a" * 20_000
+    assert bytes(buffer.requests[0].body) == b"a" * 20_000
