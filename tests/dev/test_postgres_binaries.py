@@ -1,11 +1,10 @@
-"""Which PostgreSQL on this machine runs the development data."""
+"""Which of the PostgreSQL versions on this machine runs the data of development."""
 
 from pathlib import Path
 
 import pytest
 
-from dev import postgres_binaries
-from dev.postgres_binaries import StartError
+from dev import StartError, postgres_binaries
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def install(folder: Path, version: str) -> Path:
-    """Make programs that say they are of this version."""
+    """Make programs that print this version."""
     folder.mkdir()
     for name in ("postgres", "initdb"):
         (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")

@@ -14,6 +14,8 @@ import requests
 from tests.support import SECRET_KEY, service
 from tests.support.database import MakeDatabase
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def running(

@@ -12,7 +12,7 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from dev import postgres as embedded_postgres
-from dev import postgres_binaries
+from dev import postgres_binaries, privileges
 from tests.support import faulty_postgres
 from tests.support.actor import Actor
 from tests.support.apps import app_on
@@ -60,7 +60,7 @@ def copy(url: str, data: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
     if os.getuid() == 0:
         for path in [data, *data.rglob("*")]:
-            shutil.chown(path, embedded_postgres.UNPRIVILEGED_USER)
+            shutil.chown(path, privileges.UNPRIVILEGED_USER)
 
 
 def promote(server: FaultyPostgres) -> None:
