@@ -4,7 +4,7 @@ FROM python:${PYTHON_VERSION}-slim
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-# DL3008: Debian's mirrors delete a version when its successor comes, so a pin would break the build.
+# DL3008: Debian's mirrors delete a version when the next one comes, so a pinned version would break the build.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends postgresql-client \
@@ -13,13 +13,13 @@ RUN apt-get update \
 
 WORKDIR /app
 
-# Wheels only: a missing one stops the build here instead of asking for a compiler.
+# Wheels only: a package without one stops the build here, because the image has no compiler.
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
     -r requirements.txt
 
-# Owned by root: the service can read its code but not change it. COPY keeps the modes of the checkout, which
-# after a umask of 077 only its owner may read.
+# Root owns the code: the service can read it, but not change it. COPY keeps the modes of the checkout; after a
+# umask of 077 only the owner could read it, so chmod follows.
 COPY *.py schema.sql openapi.yaml ./
 COPY auth auth
 COPY ops ops
@@ -31,8 +31,8 @@ USER 10001
 
 EXPOSE 8080
 
-# The first check comes after one interval. Builders before Docker 25 refuse --start-interval.
+# Docker makes the first check after one interval. Builders before Docker 25 refuse --start-interval.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 CMD ["python", "ops/healthcheck.py"]
 
-# gunicorn.conf.py has the rest. The exec form makes gunicorn process 1, which gets the stop signal.
+# gunicorn reads gunicorn.conf.py by itself. In the exec form gunicorn is process 1, which gets the stop signal.
 CMD ["gunicorn"]

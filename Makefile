@@ -1,7 +1,7 @@
-# `make run` and `make test` need Python 3.10 or newer and make; they install the rest into a virtual environment.
+# `make run` and `make test` need make and Python 3.10 or newer; they install the rest into a virtual environment.
 
 PYTHON ?= python3
-# One virtual environment for each interpreter that is asked for by name.
+# PYTHON=python3.12 uses a virtual environment of its own, .venv-3.12.
 VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -17,12 +17,12 @@ help:
 	@echo "             ARGS='-m \"not slow\"' for all but the slow ones)"
 	@echo "make lint    check style and types"
 	@echo "make bench   measure what the README promises, in under five minutes"
-	@echo "make fuzz    make up 100,000 calls and compare the answers with openapi.yaml, in under ten minutes (SEED=2 for others)"
+	@echo "make fuzz    send 100,000 random calls and compare the answers with openapi.yaml, in under ten minutes (SEED=2 for others)"
 	@echo "make client  generate TypeScript types from openapi.yaml and use them against the service; needs Node.js"
-	@echo "make openapi make openapi.json of openapi.yaml"
+	@echo "make openapi make ops/openapi.json from openapi.yaml"
 	@echo "make settings write the settings of config.py into .env.example and docs/operating.md"
-	@echo "make format  mend what the linter can"
-	@echo "make clean   remove all that the others made, but for the data of 'make run'"
+	@echo "make format  mend what the linter can mend"
+	@echo "make clean   remove what the other targets made, except the data of 'make run'"
 
 install: $(STAMP)
 

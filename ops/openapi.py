@@ -1,6 +1,6 @@
-"""The contract for machines, /openapi.yaml and /openapi.json, and /docs, a page on which calls can be tried.
+"""The contract for machines, /openapi.yaml and /openapi.json, and /docs, a page that shows and sends calls.
 
-The page comes from a wheel that only development installs. Without it, as in production, /docs is 404.
+The page comes from a wheel that only development installs. Production lacks it, and answers /docs with 404.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ ASSETS = {
     "favicon-32x32.png": "image/png",
 }
 
-# Nothing inline and nothing from elsewhere; `data:` is how Swagger UI's style sheet holds its icons.
+# No inline script, and nothing from another origin. Swagger UI's style sheet holds its icons as `data:` URLs.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -74,13 +74,13 @@ def init_app(app: Flask) -> None:
 
 
 def page_folder() -> Path | None:
-    """Return the folder with the files of the page, None where its wheel is not installed."""
+    """Return the folder with the files of the page. Returns None if its wheel is not installed."""
     spec = find_spec(WHEEL)
     return Path(spec.origin).with_name("dist") if spec and spec.origin else None
 
 
 def _contract(path: Path, mimetype: str) -> Callable[[], Response]:
-    """Return a view of a file that any origin may read, without credentials."""
+    """Return a view of the file at `path`, which any origin may read without credentials."""
     text = path.read_bytes()
 
     @cross_origin(origins="*", methods=["GET"], send_wildcard=True, vary_header=False)
@@ -91,14 +91,14 @@ def _contract(path: Path, mimetype: str) -> Callable[[], Response]:
 
 
 def _revalidated(text: bytes, mimetype: str) -> Response:
-    """Return `text`, or 304 to a client that has it (RFC 9110 section 13.1.2).
+    """Return an answer with `text`, or 304 if the client has it (RFC 9110 section 13.1.2).
 
-    Werkzeug takes a tenth of a second to read a long list of tags, and answers a date beyond the year 9999
-    with 500. The tag in its quotes is found without reading the list; no other tag can contain it.
+    Werkzeug's own way takes a tenth of a second for a long list of tags, and answers a date beyond the year
+    9999 with 500. A search for the quoted tag needs no parsing; no other tag can contain it.
     """
     tag = f'"{hashlib.sha256(text).hexdigest()[:32]}"'
-    known = request.headers.get("If-None-Match", "")
-    status = 304 if known.strip() == "*" or tag in known else 200
+    tags = request.headers.get("If-None-Match", "")
+    status = 304 if tags.strip() == "*" or tag in tags else 200
     answer = Response(text, status, mimetype=mimetype, headers={"ETag": tag})
     answer.cache_control.no_cache = True
     return answer

@@ -1,4 +1,4 @@
-"""The Makefile: what it removes, what it says, and that it works where the folder has been moved to."""
+"""The Makefile: what `make clean` removes, what a failed installation says, and a folder that moved."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run make as from a terminal, not as a part of the `make test` that runs this."""
+    """Run make as from a terminal: without what the `make test` around this test has set."""
     outer = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "PYTHON", "VENV")
     environ = {name: value for name, value in os.environ.items() if name not in outer}
     return subprocess.run(
@@ -40,7 +40,7 @@ def test_clean_removes_all_that_git_ignores_but_data_and_settings(folder: Path) 
     patterns = (ROOT / ".gitignore").read_text().split()
     for pattern in patterns:
         (folder / pattern.strip("/").replace("*", "-x")).mkdir(parents=True)
-    for deeper in ("auth/routes/__pycache__", "tests/client/node_modules"):
+    for deeper in ("auth/features/__pycache__", "tests/client/node_modules"):
         (folder / deeper).mkdir(parents=True)
 
     done = make(folder, "clean")
@@ -60,6 +60,7 @@ def test_no_target_runs_a_script_whose_first_line_names_the_folder() -> None:
     assert not hadolint.read_bytes().startswith(b"#!")
 
 
+@pytest.mark.slow
 def test_install_that_fails_names_the_likely_causes(folder: Path) -> None:
     (folder / "requirements-dev.txt").write_text("no-package-has-this-name==1\n")
 
@@ -67,9 +68,9 @@ def test_install_that_fails_names_the_likely_causes(folder: Path) -> None:
         folder, "install", f"PYTHON={sys.executable}", "PIP_INDEX_URL=http://127.0.0.1:1/", "PIP_RETRIES=0"
     )
 
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "this takes about a minute" in said
-    assert "HTTPS_PROXY" in said
-    assert "PIP_INDEX_URL" in said
+    assert "this takes about a minute" in output
+    assert "HTTPS_PROXY" in output
+    assert "PIP_INDEX_URL" in output
     assert not list(folder.rglob(".installed"))
