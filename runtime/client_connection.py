@@ -77,7 +77,7 @@ class ClientConnection:
         return self.state is not State.BUSY
 
     def on_event(self) -> None:
-        """Read from the socket, or write the rest of an answer; the main loop calls this when it can."""
+        """Read from the socket, or write the rest of an answer: the main loop calls this when it is ready."""
         if self.state is State.SENDING:
             self._send_rest()
             return

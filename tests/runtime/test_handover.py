@@ -1,4 +1,4 @@
-"""SIGHUP: all code and settings are those of the new release, or all are those of the old one."""
+"""SIGHUP: either all code and settings are those of the new release, or all stay those of the old one."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def until(is_true: Callable[[], bool]) -> None:
 
 
 def hang_up(running: service.Service) -> None:
-    """Send SIGHUP and wait until the workers of before are gone."""
+    """Send SIGHUP and wait until new workers serve and the old ones have ended."""
     before = set(running.workers())
     running.process.send_signal(signal.SIGHUP)
     until(lambda: bool(running.workers()) and not before & set(running.workers()))
@@ -62,8 +62,8 @@ def descriptors(running: service.Service) -> list[str]:
 
 
 def test_hangup_serves_nothing_but_the_new_release(running: service.Service) -> None:
-    # What gunicorn.conf.py imports, what only the workers do, a name that both sides of an import change,
-    # a module that is new, the worker class, the logger, and .env.
+    # A name that changes on both sides of an import (in gunicorn.conf.py and in a worker), a module that only
+    # workers import, a new module, the worker class, the logger, and .env.
     rewrite(running, "config.py", ("read_environment", "read_variables"))
     rewrite(running, "app.py", ("read_environment", "read_variables"))
     rewrite(running, "gunicorn.conf.py", ("read_environment", "read_variables"))
@@ -102,7 +102,7 @@ def test_hangup_serves_nothing_but_the_new_release(running: service.Service) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "reason"),
     [
         pytest.param(".env", "LOG_LEVEL=LOUD\n", "LOG_LEVEL must be one of", id="bad setting"),
         pytest.param("db.py", "def broken(:\n", "SyntaxError", id="broken module of both sides"),
@@ -116,7 +116,7 @@ def test_hangup_serves_nothing_but_the_new_release(running: service.Service) -> 
     ],
 )
 def test_hangup_with_what_cannot_start_leaves_the_workers_serving(
-    running: service.Service, name: str, text: str, told: str
+    running: service.Service, name: str, text: str, reason: str
 ) -> None:
     path = running.code / name
     good = path.read_text()
@@ -124,7 +124,7 @@ def test_hangup_with_what_cannot_start_leaves_the_workers_serving(
     path.write_text(text)
     try:
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: any(line.startswith("reload_refused: ") and told in line for line in lines(running)))
+        until(lambda: any(line.startswith("reload_refused: ") and reason in line for line in lines(running)))
     finally:
         path.write_text(good)
 

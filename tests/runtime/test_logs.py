@@ -14,10 +14,8 @@ from app import create_app
 from config import Settings
 from runtime import logs
 from tests.support import PASSWORD, SECRET_KEY
-from tests.support.actor import ClientOf, Register
+from tests.support.actor import LOGIN, ME, REGISTER, Actor, ClientOf, Register
 from tests.support.database import MakeDatabase, Sql, run_sql
-
-REGISTER, LOGIN, ME = "/api/auth/register", "/api/auth/login", "/api/auth/me"
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +48,9 @@ def access_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def record(message: str, *args: object, **attributes: object) -> logging.LogRecord:
-    made = logging.LogRecord("auth", logging.INFO, __file__, 1, message, args, None)
-    made.__dict__.update(attributes)
-    return made
+    log_record = logging.LogRecord("auth", logging.INFO, __file__, 1, message, args, None)
+    log_record.__dict__.update(attributes)
+    return log_record
 
 
 def test_request_writes_one_access_line(client: FlaskClient, log_lines: list[dict[str, Any]]) -> None:
@@ -111,14 +109,14 @@ def test_referer_and_cookies_are_in_no_line(client: FlaskClient, log_lines: list
 
 def test_no_secret_is_in_any_line(debug_client: FlaskClient, printed: io.StringIO, url: str) -> None:
     ada = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-    tokens = [debug_client.post(REGISTER, json=ada).get_json()["token"]]
-    tokens.append(debug_client.post(LOGIN, json=ada).get_json()["token"])
-    debug_client.post(LOGIN, json=ada | {"password": "wrong horse"})
+    actor = Actor(debug_client)
+    tokens = [actor.register().pair["token"], actor.log_in().pair["token"]]
+    actor.try_log_in(password="wrong horse")
     debug_client.post(REGISTER, json=ada)
     debug_client.post(REGISTER, json=ada | {"username": "bad name", "password": "sho\0rt"})
     debug_client.post(LOGIN, data=json.dumps(ada) + "}", content_type="application/json")
     for token in (tokens[1], tokens[1][:-4], "a.b.hunter2"):
-        debug_client.get(ME, headers={"Authorization": f"Bearer {token}"})
+        actor.me(token)
 
     text = printed.getvalue()
     stored = run_sql(url, "SELECT password FROM users")[0][0]
@@ -131,14 +129,11 @@ def test_no_secret_is_in_any_line(debug_client: FlaskClient, printed: io.StringI
 def test_no_secret_of_a_row_is_in_the_line_of_an_unexpected_error(
     debug_client: FlaskClient, printed: io.StringIO, url: str
 ) -> None:
-    ada = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-    token = debug_client.post(REGISTER, json=ada).get_json()["token"]
+    ada = Actor(debug_client).register()
+    token = ada.pair["token"]
     stored = run_sql(url, "UPDATE users SET created_at = '20000-01-01' RETURNING password")[0][0]
 
-    answers = [
-        debug_client.post(LOGIN, json=ada),
-        debug_client.get(ME, headers={"Authorization": f"Bearer {token}"}),
-    ]
+    answers = [ada.try_log_in(), ada.me()]
 
     text = printed.getvalue()
     lines = [json.loads(line) for line in text.splitlines()]

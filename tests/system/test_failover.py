@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from dev import postgres as embedded_postgres
 from dev import postgres_binaries, privileges
 from tests.support import faulty_postgres
 from tests.support.actor import Actor
