@@ -128,8 +128,12 @@ def log_capacity(cfg: Config) -> None:
         log.warning("FLASK_DEBUG only means LOG_LEVEL=DEBUG here: no debugger under gunicorn")
 
 
-def post_worker_init(_worker: BufferingWorker) -> None:
+def post_worker_init(worker: BufferingWorker) -> None:
+    """Start the threads of a worker that answer no request; gunicorn calls this once in each worker."""
     logs.start_writer()
+    extensions = getattr(worker.wsgi, "extensions", {})  # gunicorn can serve an application without them
+    for start in extensions.get("background", ()):
+        start()
 
 
 def worker_exit(_server: Arbiter, _worker: BufferingWorker) -> None:

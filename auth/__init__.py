@@ -1,9 +1,11 @@
 """Users, their passwords and their sessions: the auth blueprint with its features."""
 
+from functools import partial
+
 from flask import Flask
 from flask_bcrypt import Bcrypt
 
-from auth import error_handlers, features
+from auth import error_handlers, features, housekeeping
 from auth.blueprint import bp
 from auth.passwords import PasswordHasher
 from auth.services import Auth
@@ -25,5 +27,7 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
         shared=shared_slots.inherited(settings.hash_slots),
     )
     app.extensions["auth"] = Auth(settings, database, passwords)
+    # What a server starts beside the requests, in each process that answers them.
+    app.extensions["background"] = [partial(housekeeping.start, database)]
     error_handlers.init_app(app)
     app.register_blueprint(bp)

@@ -33,6 +33,8 @@ def run(create_app: Callable[[Settings], Flask]) -> None:
         except (ConfigError, StartError) as exc:
             sys.exit(str(exc))
         app.add_url_rule("/", "index", lambda: redirect("/docs"))
+        for start in app.extensions["background"]:
+            start()
         _serve(app, settings)
 
 
