@@ -6,10 +6,11 @@ from importlib.util import find_spec
 from flask import Flask
 
 import auth
-from config import MAX_BODY_BYTES, Settings, read_environment
+from config import Settings, read_environment
 from db import Database
 from ops import commands, health, openapi, startup
 from runtime import headers, logs
+from runtime.limits import MAX_BODY_BYTES
 
 
 def create_app(settings: Settings | None = None) -> Flask:

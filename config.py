@@ -19,8 +19,6 @@ SAMPLE_SECRET_KEYS = frozenset(
 )
 DAY_SECONDS = 24 * 3600
 MAX_LIFETIME_SECONDS = 366 * DAY_SECONDS
-MAX_BODY_BYTES = 64 * 1024
-RETRY_AFTER_SECONDS = 2  # in the header of every 503
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
 MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
 FOREIGN_WORDS = ("FLASK",)  # FLASK_APP and others that begin so belong to Flask

@@ -8,7 +8,7 @@ from flask import request
 
 from auth.errors import ApiError
 from auth.fields import UNSTORABLE
-from config import MAX_BODY_BYTES
+from runtime.limits import MAX_BODY_BYTES
 
 MAX_KEYS = 1000  # at all levels; 64 KiB have room for 20,000 objects, which take the longest
 

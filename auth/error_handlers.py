@@ -7,8 +7,8 @@ from werkzeug.exceptions import HTTPException
 
 from auth.errors import REGISTRY, ApiError
 from auth.passwords import Busy
-from config import RETRY_AFTER_SECONDS
 from db import DatabaseUnavailable, PoolExhausted, SchemaError, StatementRefused
+from runtime.limits import RETRY_AFTER_SECONDS
 
 log = logging.getLogger("auth")
 

@@ -74,7 +74,7 @@ def reauthenticate(
     `wrong_password`: 403, because a frontend that refreshes its token on every 401 would do so for ever.
     """
 
-    def prove() -> Credential:
+    def prove_password() -> Credential:
         credential = auth.database.read(users.find_credential, principal)
         if credential is None:
             raise principal.session_over()
@@ -82,7 +82,7 @@ def reauthenticate(
             raise ApiError("wrong_password", log_message=f"wrong_password user_id={credential.user.id}")
         return credential
 
-    _, result = act_on_proof(prove, act, refusal="wrong_password")
+    _, result = act_on_proof(prove_password, act, refusal="wrong_password")
     return result
 
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from config import MAX_BODY_BYTES
+from runtime.limits import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_LINE_BYTES = 8190  # of a target, or of a header with its name

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserInvalidURLError, parse_url
 
-from config import RETRY_AFTER_SECONDS
+from runtime.limits import RETRY_AFTER_SECONDS
 from runtime.request_buffer import Request
 
 if TYPE_CHECKING:

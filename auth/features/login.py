@@ -30,7 +30,7 @@ class Login:
     password: str = field(repr=False)
 
     @classmethod
-    def read(cls, body: dict[str, Any]) -> "Login":
+    def from_body(cls, body: dict[str, Any]) -> "Login":
         """Return the login in `body`. Raises ApiError `validation_failed`.
 
         The rules of registration do not apply: an identifier that they refuse is a wrong credential.
@@ -49,7 +49,7 @@ class Login:
 def login() -> dict[str, Any]:
     """Log a user in, for anybody. Answers 200 with the user and the tokens of a new session."""
     auth = current_auth()
-    form = Login.read(json_body())
+    form = Login.from_body(json_body())
 
     def open_session(proved: Credential) -> TokenPair | None:
         return auth.database.write(

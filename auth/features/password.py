@@ -31,7 +31,7 @@ class PasswordChange:
     new_password: str = field(repr=False)
 
     @classmethod
-    def read(cls, body: dict[str, Any], *, password_min_length: int) -> "PasswordChange":
+    def from_body(cls, body: dict[str, Any], *, password_min_length: int) -> "PasswordChange":
         """Return both passwords. Raises ApiError `validation_failed`, also if they are equal."""
         reader = BodyReader(body)
         current = reader.required_text("current_password")
@@ -51,7 +51,7 @@ def change_password() -> dict[str, Any]:
     Every other session of the user is over.
     """
     auth = current_auth()
-    form = PasswordChange.read(json_body(), password_min_length=auth.settings.password_min_length)
+    form = PasswordChange.from_body(json_body(), password_min_length=auth.settings.password_min_length)
 
     def change(credential: Credential) -> TokenPair | None:
         return auth.database.write(

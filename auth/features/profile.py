@@ -24,7 +24,7 @@ class ProfileChange:
     current_password: str = field(repr=False)
 
     @classmethod
-    def read(cls, body: dict[str, Any], stored: Mapping[str, Any]) -> "ProfileChange":
+    def from_body(cls, body: dict[str, Any], stored: Mapping[str, Any]) -> "ProfileChange":
         """Return what `body` changes of the columns in `stored`. Raises ApiError `validation_failed`.
 
         The rules are those of registration. A value that equals the stored one is not judged: an earlier
@@ -74,7 +74,7 @@ def change_profile() -> dict[str, Any]:
     auth = current_auth()
     body = json_body()
     stored = require_found(auth.database.read(users.find, g.principal))
-    form = ProfileChange.read(body, vars(stored))
+    form = ProfileChange.from_body(body, vars(stored))
     if not form.changes:
         return responses.user(stored)
 

@@ -29,7 +29,7 @@ class Registration:
     last_name: str | None
 
     @classmethod
-    def read(cls, body: dict[str, Any], *, password_min_length: int) -> "Registration":
+    def from_body(cls, body: dict[str, Any], *, password_min_length: int) -> "Registration":
         """Return the registration in `body`. Raises ApiError `validation_failed`."""
         reader = BodyReader(body)
         registration = cls(
@@ -52,7 +52,7 @@ class Registration:
 def register() -> tuple[dict[str, Any], int]:
     """Register a user, for anybody. Answers 201 with the user and the tokens of a first session."""
     auth = current_auth()
-    form = Registration.read(json_body(), password_min_length=auth.settings.password_min_length)
+    form = Registration.from_body(json_body(), password_min_length=auth.settings.password_min_length)
     password_hash = auth.passwords.hash(form.password)
     user, tokens = auth.database.write(
         create,

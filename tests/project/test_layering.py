@@ -26,7 +26,14 @@ LEVELS = [
     ],
     ["auth.tokens.*"],
     [
-        *["auth.users", "auth.sessions", "auth.principal", "auth.passwords", "auth.stored_hashes"],
+        *[
+            "auth.users",
+            "auth.sessions",
+            "auth.refresh_states",
+            "auth.principal",
+            "auth.passwords",
+            "auth.stored_hashes",
+        ],
         *["auth.fields", "auth.constraint_errors"],
     ],
     ["auth.errors"],
@@ -47,7 +54,8 @@ LIBRARIES = {
     "gunicorn": ("gunicorn.conf.py", "runtime/worker.py"),
     "psycopg2": (
         *("db.py", "dev/*", "runtime/connection.py", "runtime/deadline_cursor.py", "runtime/faults.py"),
-        *("runtime/hosts.py", "runtime/schema.py", "runtime/schema_version.py", "runtime/settings.py"),
+        *("runtime/hosts.py", "runtime/schema.py", "runtime/schema_errors.py", "runtime/schema_version.py"),
+        "runtime/settings.py",
     ),
 }
 # These modules make their own connection. All others run SQL on a cursor that their caller hands them.

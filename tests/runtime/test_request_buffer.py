@@ -13,7 +13,7 @@ from gunicorn.http.unreader import IterUnreader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import MAX_BODY_BYTES
+from runtime.limits import MAX_BODY_BYTES
 from runtime.request_buffer import MAX_HEAD_BYTES, MAX_PIPELINED, MAX_REQUEST_BYTES, Request, RequestBuffer
 
 HEAD = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\n"

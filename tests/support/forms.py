@@ -17,22 +17,22 @@ NO_PROFILE = {"username": "", "email": "", "first_name": None, "last_name": None
 
 
 def read_registration(body: dict[str, Any], *, min_length: int = 8) -> Registration:
-    return Registration.read(body, password_min_length=min_length)
+    return Registration.from_body(body, password_min_length=min_length)
 
 
 def read_login(body: dict[str, Any]) -> Login:
-    return Login.read(body)
+    return Login.from_body(body)
 
 
 def read_password_change(body: dict[str, Any]) -> PasswordChange:
-    return PasswordChange.read(body, password_min_length=8)
+    return PasswordChange.from_body(body, password_min_length=8)
 
 
 # By operation, as openapi.yaml names it.
 READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "POST /api/auth/register": read_registration,
     "POST /api/auth/login": read_login,
-    "PATCH /api/auth/me": lambda body: ProfileChange.read(body, NO_PROFILE),
+    "PATCH /api/auth/me": lambda body: ProfileChange.from_body(body, NO_PROFILE),
     "DELETE /api/auth/me": lambda body: required_text(body, "password"),
     "PUT /api/auth/me/password": read_password_change,
     "POST /api/auth/refresh": lambda body: required_text(body, "refresh_token"),
