@@ -21,7 +21,7 @@ from config import Settings
 from dev import postgres as embedded_postgres
 from runtime import logs
 from tests.support import PASSWORD, SECRET_KEY, contract
-from tests.support.actor import ClientOf, Register
+from tests.support.actor import Actor, ClientOf, Register
 from tests.support.apps import NO_DATABASE, app_on, app_without_hash_slots
 from tests.support.database import MakeDatabase, Sql, on_database, run_sql
 from tests.support.registrations import try_register
@@ -143,6 +143,12 @@ def client_without_hash_slots(make_database: MakeDatabase) -> Iterator[FlaskClie
     app = app_without_hash_slots(make_database())
     yield app.test_client()
     app.extensions["auth"].database.close()
+
+
+@pytest.fixture
+def ada(client: FlaskClient) -> Actor:
+    """A registered user, without first and last name."""
+    return Actor(client).register()
 
 
 @pytest.fixture

@@ -26,15 +26,8 @@ LEVELS = [
     ],
     ["auth.tokens.*"],
     [
-        *[
-            "auth.users",
-            "auth.sessions",
-            "auth.refresh_states",
-            "auth.principal",
-            "auth.passwords",
-            "auth.stored_hashes",
-        ],
-        *["auth.fields", "auth.constraint_errors"],
+        *["auth.users", "auth.sessions", "auth.refresh_states", "auth.principal", "auth.passwords"],
+        *["auth.stored_hashes", "auth.fields", "auth.constraint_errors"],
     ],
     ["auth.errors"],
     ["config"],
