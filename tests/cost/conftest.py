@@ -1,0 +1,28 @@
+"""A PostgreSQL that logs every statement."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dev import postgres as embedded_postgres
+from tests.support.database import on_database, run_sql
+from tests.support.recorder import RecordedService
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RecordedService]]:
+    """Make a recorded service on a new database of that name."""
+    folder = tmp_path_factory.mktemp("logged")
+    options = ("-c", "log_statement=all", "-c", "log_line_prefix=%a ")
+    services = []
+
+    with embedded_postgres.running(folder / "postgres", *options) as server:
+
+        def make(name: str) -> RecordedService:
+            run_sql(server.url, f"CREATE DATABASE {name}")
+            services.append(RecordedService(on_database(server.url, name), folder / "postgres.log"))
+            return services[-1]
+
+        yield make
+        for service in services:
+            service.close()

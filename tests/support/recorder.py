@@ -1,0 +1,35 @@
+"""A service whose PostgreSQL logs every statement that it receives."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from app import create_app
+from config import Settings
+from tests.support import SECRET_KEY
+from tests.support.actor import Actor
+
+
+class RecordedService:
+    """A service with one user, on a database whose server writes its statements to `log`."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.url, self._log = url, log
+        self.app = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4))
+        self.ada = Actor(self.app.test_client()).register()
+
+    def statements(self, call: Callable[[], object]) -> list[str]:
+        """Return the statements that reach PostgreSQL from the service during `call`, which must succeed.
+
+        Settings that travel before a write in the same message are left out.
+        """
+        offset = len(self._log.read_text())
+        answer = call()
+        assert getattr(answer, "status_code", 200) < 400
+        lines = self._log.read_text()[offset:]
+        messages = re.findall(r"(?m)^user-service LOG: {2}statement: (.*(?:\n\t.*)*)", lines)
+        statements = [re.sub(r"\A\s*SELECT set_config\([^;]*;", "", message) for message in messages]
+        return [statement.replace("\n\t", "\n").strip() for statement in statements]
+
+    def close(self) -> None:
+        self.app.extensions["services"].database.close()
