@@ -1,4 +1,4 @@
-"""Refresh tokens: their text, what is stored of them, and what follows from them."""
+"""The refresh token: its text, the hashes that are stored of it, and its successor."""
 
 import base64
 import hashlib
@@ -10,13 +10,15 @@ import pytest
 
 from auth.tokens import refresh as refresh_tokens
 from auth.tokens.refresh import RefreshToken
+from tests.support import SECRET_KEY
 
-KEY = "a-key-for-tests-that-is-longer-than-32-bytes"
-HANDLE = bytes(range(16))
-SECRET = bytes(range(100, 132))
+SELECTOR = bytes(range(16))
+VERIFIER = bytes(range(100, 132))
 SALT = bytes(range(200, 232))
-TOKEN = RefreshToken(HANDLE, SECRET)
-TEXT = base64.urlsafe_b64encode(HANDLE + SECRET).decode()
+TOKEN = RefreshToken(SELECTOR, VERIFIER)
+TEXT = base64.urlsafe_b64encode(SELECTOR + VERIFIER).decode()
+OTHER_SELECTOR = RefreshToken(SELECTOR[:-1] + b"\0", VERIFIER)
+OTHER_VERIFIER = RefreshToken(SELECTOR, VERIFIER[:-1] + b"\0")
 
 
 def test_text_is_64_url_safe_characters() -> None:
@@ -25,9 +27,9 @@ def test_text_is_64_url_safe_characters() -> None:
     assert all(re.fullmatch("[A-Za-z0-9_-]{64}", token.text()) for token in every_byte)
 
 
-def test_text_holds_all_256_bits_of_the_secret() -> None:
-    assert base64.urlsafe_b64decode(TOKEN.text()) == HANDLE + SECRET
-    assert len(SECRET) * 8 == 256
+def test_text_holds_all_256_bits_of_the_verifier() -> None:
+    assert base64.urlsafe_b64decode(TOKEN.text()) == SELECTOR + VERIFIER
+    assert len(VERIFIER) * 8 == 256
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_text_holds_all_256_bits_of_the_secret() -> None:
         pytest.param(TOKEN, id="plain"),
         pytest.param(RefreshToken(b"\0" * 16, b"\0" * 32), id="zeros"),
         pytest.param(RefreshToken(b"\xff" * 16, b"\xff" * 32), id="ones, - and _ in the text"),
-        pytest.param(RefreshToken(b"\xfb\xef\xbe" * 5 + b"\0", SECRET), id="only - in the text"),
+        pytest.param(RefreshToken(b"\xfb\xef\xbe" * 5 + b"\0", VERIFIER), id="only - in the text"),
     ],
 )
 def test_parse_returns_the_token_of_its_text(token: RefreshToken) -> None:
@@ -66,73 +68,75 @@ def test_parse_of_what_is_no_token_is_none(text: str) -> None:
     assert refresh_tokens.parse(text) is None
 
 
-def test_hashes_are_sha_256_of_the_handle_and_of_the_whole_text() -> None:
-    assert TOKEN.selector_hash() == hashlib.sha256(HANDLE).digest()
+def test_hashes_are_sha_256_of_the_selector_and_of_the_whole_text() -> None:
+    assert TOKEN.selector_hash() == hashlib.sha256(SELECTOR).digest()
     assert TOKEN.hash() == hashlib.sha256(TEXT.encode()).digest()
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(RefreshToken(HANDLE, SECRET[:-1] + b"\0"), id="secret"),
-        pytest.param(RefreshToken(HANDLE[:-1] + b"\0", SECRET), id="handle"),
+        pytest.param(OTHER_VERIFIER, id="verifier"),
+        pytest.param(OTHER_SELECTOR, id="selector"),
     ],
 )
-def test_hash_differs_with_every_part(other: RefreshToken) -> None:
+def test_hash_differs_with_each_part(other: RefreshToken) -> None:
     assert other.hash() != TOKEN.hash()
 
 
-def test_handle_hash_finds_every_token_of_a_session() -> None:
-    assert RefreshToken(HANDLE, b"\0" * 32).selector_hash() == TOKEN.selector_hash()
-    assert RefreshToken(b"\0" * 16, SECRET).selector_hash() != TOKEN.selector_hash()
+def test_selector_hash_finds_every_token_of_a_session() -> None:
+    assert RefreshToken(SELECTOR, b"\0" * 32).selector_hash() == TOKEN.selector_hash()
+    assert RefreshToken(b"\0" * 16, VERIFIER).selector_hash() != TOKEN.selector_hash()
 
 
 def test_successor_is_the_same_every_time() -> None:
-    assert TOKEN.successor(salt=SALT, key=KEY) == TOKEN.successor(salt=SALT, key=KEY)
+    assert TOKEN.successor(salt=SALT, key=SECRET_KEY) == TOKEN.successor(salt=SALT, key=SECRET_KEY)
 
 
-def test_successor_keeps_the_handle_and_replaces_the_secret() -> None:
-    successor = TOKEN.successor(salt=SALT, key=KEY)
+def test_successor_keeps_the_selector_and_replaces_the_verifier() -> None:
+    successor = TOKEN.successor(salt=SALT, key=SECRET_KEY)
 
-    assert successor.handle == HANDLE
+    assert successor.handle == SELECTOR
     assert len(successor.secret) == 32
-    assert successor.secret != SECRET
+    assert successor.secret != VERIFIER
     assert refresh_tokens.parse(successor.text()) == successor
 
 
 @pytest.mark.parametrize(
     ("token", "salt", "key"),
     [
-        pytest.param(RefreshToken(HANDLE, SECRET[:-1] + b"\0"), SALT, KEY, id="secret"),
-        pytest.param(RefreshToken(HANDLE[:-1] + b"\0", SECRET), SALT, KEY, id="handle"),
-        pytest.param(TOKEN, SALT[:-1] + b"\0", KEY, id="salt"),
-        pytest.param(TOKEN, SALT, KEY + "x", id="key"),
+        pytest.param(OTHER_VERIFIER, SALT, SECRET_KEY, id="verifier"),
+        pytest.param(OTHER_SELECTOR, SALT, SECRET_KEY, id="selector"),
+        pytest.param(TOKEN, SALT[:-1] + b"\0", SECRET_KEY, id="salt"),
+        pytest.param(TOKEN, SALT, SECRET_KEY + "x", id="key"),
     ],
 )
-def test_successor_needs_every_ingredient(token: RefreshToken, salt: bytes, key: str) -> None:
-    assert token.successor(salt=salt, key=key).secret != TOKEN.successor(salt=SALT, key=KEY).secret
+def test_successor_depends_on_each_ingredient(token: RefreshToken, salt: bytes, key: str) -> None:
+    successor = TOKEN.successor(salt=SALT, key=SECRET_KEY)
+
+    assert token.successor(salt=salt, key=key).secret != successor.secret
 
 
-def test_successors_never_come_round() -> None:
-    token, seen = TOKEN, {TOKEN.text()}
+def test_successors_never_repeat() -> None:
+    token, texts = TOKEN, {TOKEN.text()}
     for _ in range(1000):
-        token = token.successor(salt=SALT, key=KEY)
-        seen.add(token.text())
+        token = token.successor(salt=SALT, key=SECRET_KEY)
+        texts.add(token.text())
 
-    assert len(seen) == 1001
+    assert len(texts) == 1001
 
 
 def test_successor_is_no_signature_of_an_access_token() -> None:
-    message = SALT + HANDLE + SECRET
+    signature = hmac.digest(SECRET_KEY.encode(), SALT + SELECTOR + VERIFIER, "sha256")
 
-    assert TOKEN.successor(salt=SALT, key=KEY).secret != hmac.digest(KEY.encode(), message, "sha256")
+    assert TOKEN.successor(salt=SALT, key=SECRET_KEY).secret != signature
 
 
 def test_token_does_not_show_its_parts() -> None:
     shown = repr(TOKEN) + str(TOKEN)
 
-    assert repr(HANDLE) not in shown
-    assert repr(SECRET) not in shown
+    assert repr(SELECTOR) not in shown
+    assert repr(VERIFIER) not in shown
     assert TEXT not in shown
 
 
