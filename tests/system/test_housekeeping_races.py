@@ -1,0 +1,39 @@
+"""Removing sessions that have ended, beside every other call."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.actor import Actor, HttpClient
+from tests.support.database import MakeDatabase, run_sql
+from tests.support.races import at_once, statuses, two_workers
+
+pytestmark = pytest.mark.slow
+
+
+def test_purge_beside_everything_is_never_an_error(make_database: MakeDatabase, tmp_path: Path) -> None:
+    database = make_database()
+    over = (
+        "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
+        " expires_at, ip, user_agent) SELECT id, sha256(('h' || n)::bytea), ''::bytea, now(), now(),"
+        " now() - interval '1 s', now(), '', 'over' FROM users, generate_series(1, 3000) AS n"
+    )
+
+    with two_workers(tmp_path / "log", database, bcrypt_rounds=4) as started:
+        user = Actor(HttpClient(started.url)).register()
+        run_sql(database, over)
+
+        def log_in_and_out() -> Any:
+            for _ in range(25):
+                phone = user.elsewhere()
+                assert phone.try_refresh().status_code == 200
+                assert phone.log_out().status_code == 204
+            return user.me()
+
+        answers = at_once(*[log_in_and_out] * 8)
+
+    assert statuses(answers) == {200: 8}
+    left = run_sql(database, "SELECT count(*) FROM auth_sessions WHERE user_agent = 'over'")[0][0]
+    assert left <= 3000 - 2 * 500  # 200 logins, in two workers: at least two purges
+    assert '"ERROR"' not in (tmp_path / "log").read_text()
