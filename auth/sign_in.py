@@ -42,7 +42,7 @@ def open_session(cur: Cursor, user: User, *, client: Client, settings: Settings,
     newest MAX_SESSIONS live sessions.
     """
     refresh_token = refresh.new()
-    session = _new_session(refresh_token, client=client, settings=settings, now=now)
+    session = new_session(refresh_token, client=client, settings=settings, now=now)
     session_id = sessions.create(cur, user.id, session)
     sessions.revoke_oldest(cur, user.id, keep=MAX_SESSIONS, now=now)
     grant = SessionGrant(session_id, user.id, user.email, session.idle_expires_at)
@@ -57,7 +57,7 @@ def renew_session(
     Returns None if the session is gone.
     """
     refresh_token = refresh.new()
-    session = _new_session(refresh_token, client=client, settings=settings, now=now)
+    session = new_session(refresh_token, client=client, settings=settings, now=now)
     idle_expires_at = refresh_states.renew(cur, session_id, session)
     if idle_expires_at is None:
         return None
@@ -102,9 +102,10 @@ def act_on_proof(
     raise ApiError(refusal, log_message=f"password_changed user_id={credential.user.id}")
 
 
-def _new_session(
+def new_session(
     refresh_token: RefreshToken, *, client: Client, settings: Settings, now: datetime
 ) -> NewSession:
+    """Return the session that `refresh_token` opens. now: aware."""
     expires_at = now + timedelta(seconds=settings.session_max_seconds)
     return NewSession(
         selector_hash=refresh_token.selector_hash(),

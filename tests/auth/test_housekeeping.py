@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from auth import housekeeping
 from auth.housekeeping import BATCH_ROWS, LOCK
@@ -26,14 +25,9 @@ COUNT = "SELECT count(*) FROM auth_sessions WHERE user_agent = 'over'"
 
 
 @pytest.fixture
-def ada(client: FlaskClient) -> Actor:
-    return Actor(client).register()
-
-
-@pytest.fixture
 def auth(app: Flask) -> Auth:
-    found: Auth = app.extensions["auth"]
-    return found
+    services: Auth = app.extensions["auth"]
+    return services
 
 
 def messages(log_lines: list[dict[str, Any]]) -> list[str]:

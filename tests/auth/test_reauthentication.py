@@ -10,13 +10,13 @@ from typing import Any
 import bcrypt
 import psycopg2
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from flask_bcrypt import Bcrypt
 
-from app import create_app
 from auth.passwords import PasswordHasher
 from config import Settings
-from tests.support import PASSWORD, SECRET_KEY
+from tests.support import PASSWORD
 from tests.support.actor import (
     ME,
     ME_PASSWORD,
@@ -29,7 +29,7 @@ from tests.support.actor import (
     bearer,
     refusal,
 )
-from tests.support.database import MakeDatabase, Sql, run_sql
+from tests.support.database import Sql, run_sql
 from tests.support.guarded_calls import PASSWORD_CALLS
 from tests.support.rows import stored
 
@@ -41,7 +41,7 @@ def fill_every_hash_slot(client: FlaskClient) -> None:
     """Give the service of `client` a hasher without a free slot and without room to wait."""
     app = client.application
     full = PasswordHasher(Bcrypt(app), rounds=4, running=0, waiting=0)
-    app.extensions["services"] = replace(app.extensions["services"], passwords=full)
+    app.extensions["auth"] = replace(app.extensions["auth"], passwords=full)
 
 
 @contextmanager
@@ -205,16 +205,20 @@ def test_password_change_of_a_session_that_ends_while_it_is_checked_is_401(
 
 
 @pytest.fixture
-def ada_with_a_hash_that_always_changes(make_database: MakeDatabase) -> Iterator[Actor]:
-    """A user of a database whose triggers skip every write, as if the hash were always another by then."""
-    url = make_database()
-    app = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4))
-    ada = Actor(app.test_client()).register()
-    run_sql(url, "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
-    for table, event in (("users", "UPDATE OR DELETE"), ("auth_sessions", "INSERT")):
-        run_sql(url, f"CREATE TRIGGER skip BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION skip()")
-    yield ada
-    app.extensions["services"].database.close()
+def ada_with_a_hash_that_always_changes(
+    ada: Actor, app: Flask, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> Actor:
+    """A user whose hash is replaced after each check of the password, by another hash of that password."""
+    hasher: PasswordHasher = app.extensions["auth"].passwords
+    verify = hasher.verify
+
+    def verify_and_replace(password: str, stored: str | None) -> bool:
+        is_right = verify(password, stored)
+        sql("UPDATE users SET password = %s", hasher.hash(PASSWORD))
+        return is_right
+
+    monkeypatch.setattr(hasher, "verify", verify_and_replace)
+    return ada
 
 
 @pytest.mark.parametrize(("method", "path", "body"), PASSWORD_CALLS)

@@ -1,7 +1,5 @@
 """The door behind every proof of identity: sessions and tokens, their limit, and a proof that is outdated."""
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from threading import Event
@@ -15,17 +13,14 @@ from auth.errors import ApiError
 from auth.services import Auth
 from auth.sign_in import MAX_SESSIONS, Client
 from auth.users import Credential, User
+from config import Settings
 from db import Cursor, transaction
 from tests.support.actor import Actor
 from tests.support.database import Sql
+from tests.support.races import wait_until_blocked
 
 ADA = Credential(User(1, "ada", "ada@example.com", None, None, None), "hash")
 AGENTS = "SELECT user_agent FROM auth_sessions ORDER BY id"
-
-
-@pytest.fixture
-def ada(client: FlaskClient) -> Actor:
-    return Actor(client).register()
 
 
 def add_sessions(sql: Sql, count: int, *, agent: str, seconds_left: int = 3600) -> None:
@@ -46,13 +41,6 @@ def open_session(cur: Cursor, auth: Auth, credential: Credential) -> None:
     assert users.lock_credential(cur, credential)
     now = datetime.now(timezone.utc)
     sign_in.open_session(cur, credential.user, client=Client("", "test"), settings=auth.settings, now=now)
-
-
-def wait_until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_sign_in_beyond_the_limit_revokes_the_oldest_session(ada: Actor, sql: Sql) -> None:
@@ -91,7 +79,9 @@ def test_limit_counts_no_session_of_another_user(ada: Actor, client: FlaskClient
     assert ada.me().status_code == 200
 
 
-def test_limit_is_exact_for_two_sign_ins_at_the_same_time(ada: Actor, app: Flask, sql: Sql) -> None:
+def test_limit_is_exact_for_two_sign_ins_at_the_same_time(
+    ada: Actor, app: Flask, settings: Settings, sql: Sql
+) -> None:
     add_sessions(sql, MAX_SESSIONS - 1, agent="script")
     auth: Auth = app.extensions["auth"]
     credential = auth.database.read(users.find_by_login, "ada")
@@ -108,7 +98,7 @@ def test_limit_is_exact_for_two_sign_ins_at_the_same_time(ada: Actor, app: Flask
         first = threads.submit(auth.database.write, sign_in_slowly)
         assert opened.wait(5)
         second = threads.submit(lambda: ada.elsewhere())
-        wait_until(lambda: bool(sql("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))
+        wait_until_blocked(settings.db_url, 1)
         go_on.set()
         first.result()
         second.result()

@@ -114,7 +114,7 @@ def shared_url(make_database: MakeDatabase) -> str:
 def shared_client(shared_url: str) -> Iterator[FlaskClient]:
     app = create_app(Settings(db_url=shared_url, secret_key=SECRET_KEY, bcrypt_rounds=4))
     yield app.test_client()
-    app.extensions["services"].database.close()
+    app.extensions["auth"].database.close()
 
 
 @pytest.fixture

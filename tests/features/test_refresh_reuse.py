@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from auth import sessions
+from auth import refresh_states
 from auth.tokens import refresh as refresh_tokens
 from auth.tokens.refresh import RefreshToken
 from tests.support import SECRET_KEY
@@ -28,14 +28,14 @@ def parsed(text: str) -> RefreshToken:
 def rotate(app: Flask, token: RefreshToken, *, now: datetime) -> RefreshToken:
     """Store that `token` was replaced in a request that began at `now`, and return its successor."""
     successor = token.successor(salt=SALT, key=SECRET_KEY)
-    app.extensions["services"].database.write(
-        sessions.rotate,
-        handle_hash=token.selector_hash(),
+    app.extensions["auth"].database.write(
+        refresh_states.rotate,
+        selector_hash=token.selector_hash(),
         old_hash=token.hash(),
         new_hash=successor.hash(),
         salt=SALT,
         now=now,
-        valid_until=now + timedelta(days=1),
+        idle_expires_at=now + timedelta(days=1),
     )
     return successor
 

@@ -19,10 +19,15 @@ SessionCount = Callable[[Actor], int]
 
 
 @contextmanager
-def two_workers(log: Path, database_url: str, *, bcrypt_rounds: int) -> Iterator[service.Service]:
-    """Serve with two workers until the block ends, and fail if an exception was logged."""
+def two_workers(
+    log: Path, database_url: str, *, bcrypt_rounds: int, before: str = ""
+) -> Iterator[service.Service]:
+    """Serve with two workers until the block ends, and fail if an exception was logged.
+
+    before: a command of the shell that runs first, in the folder of the code.
+    """
     environ = {"DB_URL": database_url, "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": str(bcrypt_rounds)}
-    with service.running(log, **environ) as started:
+    with service.running(log, before=before, **environ) as started:
         deadline = time.monotonic() + 10
         while len(started.workers()) < 2:
             assert time.monotonic() < deadline

@@ -32,4 +32,4 @@ class RecordedService:
         return [statement.replace("\n\t", "\n").strip() for statement in statements]
 
     def close(self) -> None:
-        self.app.extensions["services"].database.close()
+        self.app.extensions["auth"].database.close()

@@ -96,9 +96,9 @@ def test_successor_is_the_same_every_time() -> None:
 def test_successor_keeps_the_selector_and_replaces_the_verifier() -> None:
     successor = TOKEN.successor(salt=SALT, key=SECRET_KEY)
 
-    assert successor.handle == SELECTOR
-    assert len(successor.secret) == 32
-    assert successor.secret != VERIFIER
+    assert successor.selector == SELECTOR
+    assert len(successor.verifier) == 32
+    assert successor.verifier != VERIFIER
     assert refresh_tokens.parse(successor.text()) == successor
 
 
@@ -114,7 +114,7 @@ def test_successor_keeps_the_selector_and_replaces_the_verifier() -> None:
 def test_successor_depends_on_each_ingredient(token: RefreshToken, salt: bytes, key: str) -> None:
     successor = TOKEN.successor(salt=SALT, key=SECRET_KEY)
 
-    assert token.successor(salt=salt, key=key).secret != successor.secret
+    assert token.successor(salt=salt, key=key).verifier != successor.verifier
 
 
 def test_successors_never_repeat() -> None:
@@ -129,7 +129,7 @@ def test_successors_never_repeat() -> None:
 def test_successor_is_no_signature_of_an_access_token() -> None:
     signature = hmac.digest(SECRET_KEY.encode(), SALT + SELECTOR + VERIFIER, "sha256")
 
-    assert TOKEN.successor(salt=SALT, key=SECRET_KEY).secret != signature
+    assert TOKEN.successor(salt=SALT, key=SECRET_KEY).verifier != signature
 
 
 def test_token_does_not_show_its_parts() -> None:
@@ -142,4 +142,12 @@ def test_token_does_not_show_its_parts() -> None:
 
 def test_token_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
-        TOKEN.secret = b""  # type: ignore[misc]
+        TOKEN.verifier = b""  # type: ignore[misc]
+
+
+def test_new_refresh_token_is_random_in_both_parts() -> None:
+    tokens = [refresh_tokens.new() for _ in range(100)]
+
+    assert len({token.selector for token in tokens}) == 100
+    assert len({token.verifier for token in tokens}) == 100
+    assert {(len(token.selector), len(token.verifier)) for token in tokens} == {(16, 32)}
