@@ -144,8 +144,8 @@ class Bench:
                 ratios[name].append(seconds[1] / seconds[0])
             small.close()
             large.close()
-        for name, found in ratios.items():
-            ratio = statistics.median(found)
+        for name, of_rounds in ratios.items():
+            ratio = statistics.median(of_rounds)
             self._add(f"{name}: a million users, a thousand = 1", ratio, "", at_most(1.1), "under 1.1")
 
     def memory(self) -> None:

@@ -31,8 +31,8 @@ SETTINGS = settings(
 def main(seconds: float, first_seed: int) -> None:
     contract = schemathesis.openapi.from_url(f"{hooks.URL}/openapi.json")
     kinds = [
-        (found.ok(), mode)
-        for found in contract.get_all_operations()
+        (operation.ok(), mode)
+        for operation in contract.get_all_operations()
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
     ]
     deadline = time.monotonic() + seconds

@@ -82,19 +82,19 @@ def require_described(response: schemathesis.Response) -> None:
     headers = {name: ", ".join(values) for name, values in response.headers.items()}
     method, path = str(response.request.method), unquote(urlsplit(str(response.request.url)).path)
     answer = contract.Answer(method, path, response.status_code, headers, response.content)
-    found = [*contract.problems(answer), *_problems(answer, response.request.headers)]
-    assert not found, f"{method} {path} {answer.status}: {'; '.join(found)}"
+    problems = [*contract.problems(answer), *_problems(answer, response.request.headers)]
+    assert not problems, f"{method} {path} {answer.status}: {'; '.join(problems)}"
 
 
 def _problems(answer: contract.Answer, sent: Mapping[str, str]) -> list[str]:
-    found = []
+    problems = []
     if answer.status >= 500:
-        found.append("the service failed")
+        problems.append("the service failed")
     if answer.status >= 400 and answer.method != "HEAD" and answer.code() is None:
-        found.append("the error has no code")
+        problems.append("the error has no code")
     if sent.get("Origin") == ORIGIN:
         public = answer.path.startswith("/openapi.") and answer.status < 400
         allowed = answer.headers.get("access-control-allow-origin")
         if allowed != ("*" if public else ORIGIN):
-            found.append(f"Access-Control-Allow-Origin is {allowed}")
-    return found
+            problems.append(f"Access-Control-Allow-Origin is {allowed}")
+    return problems

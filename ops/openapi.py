@@ -58,6 +58,7 @@ def init_app(app: Flask) -> None:
 
     @app.get("/docs")
     def docs() -> Response:
+        """Show a developer the page on which every call can be tried. Answers 404 without its wheel."""
         if folder is None:
             raise ApiError("not_found")
         page = Response(PAGE, mimetype="text/html", headers={"Content-Security-Policy": POLICY})
@@ -66,6 +67,7 @@ def init_app(app: Flask) -> None:
 
     @app.get("/docs/<asset>")
     def docs_asset(asset: str) -> Response:
+        """Answer a file of the page, or 404."""
         if folder and asset == "init.js":
             return _revalidated(SCRIPT.encode(), "text/javascript")
         if folder is None or asset not in ASSETS:
@@ -85,6 +87,7 @@ def _contract(path: Path, mimetype: str) -> Callable[[], Response]:
 
     @cross_origin(origins="*", methods=["GET"], send_wildcard=True, vary_header=False)
     def view() -> Response:
+        """Answer the contract for machines, for anybody; 304 if the client has it."""
         return _revalidated(text, mimetype)
 
     return view

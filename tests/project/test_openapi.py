@@ -152,3 +152,9 @@ def test_operation_has_the_fields_that_the_code_reads(
 
     properties = set(described["schema"]["properties"])
     assert read | {"firstName", "lastName"} & properties == properties
+
+
+def test_every_route_says_what_it_does(app: Flask) -> None:
+    silent = [name for name, view in app.view_functions.items() if not view.__doc__]
+
+    assert silent == []
