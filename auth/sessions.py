@@ -153,8 +153,8 @@ def revoke_others(cur: Cursor, principal: Principal) -> bool:
     return cur.fetchone() is not None
 
 
-def revoke_oldest(cur: Cursor, user_id: int, *, keep: int, now: datetime) -> None:
-    """Revoke all but the newest `keep` live sessions of a user.
+def revoke_oldest(cur: Cursor, user_id: int, *, keep: int, at_most: int, now: datetime) -> None:
+    """Revoke up to `at_most` live sessions of a user, but none of the newest `keep`.
 
     The transaction holds a lock on the user's row.
     """
@@ -169,6 +169,7 @@ def revoke_oldest(cur: Cursor, user_id: int, *, keep: int, now: datetime) -> Non
                 WHERE user_id = %(user_id)s AND valid_until > %(now)s
                 ORDER BY created_at DESC, id DESC
                 OFFSET %(keep)s
+                LIMIT %(at_most)s
             )
             ORDER BY id
             FOR UPDATE
@@ -177,7 +178,7 @@ def revoke_oldest(cur: Cursor, user_id: int, *, keep: int, now: datetime) -> Non
         USING locked
         WHERE auth_sessions.id = locked.id
         """,
-        {"user_id": user_id, "keep": keep, "now": now},
+        {"user_id": user_id, "keep": keep, "at_most": at_most, "now": now},
     )
 
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from auth import sign_in, users
 from auth.errors import ApiError
 from auth.services import Auth
-from auth.sign_in import MAX_SESSIONS, Client
+from auth.sign_in import MAX_REVOKED, MAX_SESSIONS, Client
 from auth.users import Credential, User
 from config import Settings
 from db import Cursor, transaction
@@ -77,6 +77,17 @@ def test_limit_counts_no_session_of_another_user(ada: Actor, client: FlaskClient
 
     assert bob.me().status_code == 200
     assert ada.me().status_code == 200
+
+
+def test_sign_in_far_beyond_the_limit_revokes_a_part_at_a_time(ada: Actor, sql: Sql) -> None:
+    add_sessions(sql, MAX_SESSIONS + MAX_REVOKED, agent="script")
+
+    counts = []
+    for _ in range(2):
+        ada.elsewhere()
+        counts += sql("SELECT count(*) FROM auth_sessions")
+
+    assert counts == [(MAX_SESSIONS + 2,), (MAX_SESSIONS,)]
 
 
 def test_limit_is_exact_for_two_sign_ins_at_the_same_time(
