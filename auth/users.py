@@ -51,14 +51,14 @@ def create(cur: Cursor, columns: dict[str, str | None], *, password_hash: str) -
 
 def find(cur: Cursor, principal: Principal) -> User | None:
     """Return the principal's user. Returns None if the user is gone or the session is over."""
-    principal.execute(cur, f"SELECT {_COLUMNS} FROM principal")
+    principal.select(cur, _COLUMNS)
     row = cur.fetchone()
     return User(*row) if row else None
 
 
 def find_credential(cur: Cursor, principal: Principal) -> Credential | None:
     """Return the principal's user and password hash. Returns None as `find` does."""
-    principal.execute(cur, f"SELECT password, {_COLUMNS} FROM principal")
+    principal.select(cur, f"password, {_COLUMNS}")
     return _credential(cur)
 
 
