@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import psycopg2
-from psycopg2 import DataError, Error, IntegrityError
+from psycopg2 import DataError, IntegrityError
 from psycopg2.errors import (
     CharacterNotInRepertoire,
     CheckViolation,
@@ -47,7 +47,6 @@ __all__ = [
     "DataError",
     "Database",
     "DatabaseUnavailable",
-    "Error",
     "IntegrityError",
     "NotNullViolation",
     "PoolExhausted",

@@ -27,7 +27,7 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
         shared=shared_slots.inherited(settings.hash_slots),
     )
     app.extensions["auth"] = Auth(settings, database, passwords)
-    # What a server starts beside the requests, in each process that answers them.
-    app.extensions["background"] = [partial(housekeeping.start, database)]
+    # A server calls these once in each process that answers requests.
+    app.extensions.setdefault("background", []).append(partial(housekeeping.start, database))
     error_handlers.init_app(app)
     app.register_blueprint(bp)

@@ -73,7 +73,7 @@ def require_found(result: T | None) -> T:
     """Return the result of a guarded statement. Raises ApiError `token_invalid` if it is None."""
     if result is None:
         principal: Principal = g.principal
-        raise principal.session_over()
+        raise principal.session_ended()
     return result
 
 

@@ -1,46 +1,53 @@
-"""Removes the rows that are over, of every table, also if nobody logs in.
+"""Removes expired rows of every table, also if nobody logs in.
 
-Each worker has a timer. A lock in the database lets one worker of all replicas do the work at a time.
+Each worker has a timer. A lock in the database lets one worker of all replicas remove rows at a time.
 """
 
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from auth import sessions
 from db import Cursor, Database, DatabaseUnavailable, transaction
 from runtime import clock
 
+FIRST_SECONDS = 60.0  # at most, until the first run of a process
 PERIOD_SECONDS = 600.0
 BATCH_ROWS = 500  # of a table in one transaction, so that no statement takes long
-LOCK = 0x55534553  # "USES": the advisory lock of the worker that does the work
+LOCK = 0x55534553  # "USES": the advisory lock of the worker that removes rows
 
-# What each table has to remove: up to `at_most` rows, and the number of rows that were removed.
+# For each table a function that removes up to `at_most` expired rows and returns their number.
 PURGES: tuple[Callable[..., int], ...] = (sessions.purge,)
 
 log = logging.getLogger("auth")
 
 
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
-    """Remove up to `at_most` rows that are over of each table, and return how many. now: aware."""
+    """Remove up to `at_most` expired rows of each table, and return how many. now: aware."""
     return sum(purge_table(cur, now=now, at_most=at_most) for purge_table in PURGES)
 
 
 def purge_alone(cur: Cursor, *, now: datetime, at_most: int) -> int:
-    """Do what `purge` does, or nothing if another worker does it at this moment."""
+    """Do the same as `purge`, or nothing if another worker does it at this moment."""
     with transaction(cur):
         cur.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,))
         return purge(cur, now=now, at_most=at_most) if cur.fetchone() == (True,) else 0
 
 
+def batches(database: Database, remove: Callable[..., int] = purge) -> Iterator[int]:
+    """Remove all expired rows. Yield the number of rows of each batch, at least 1."""
+    while count := database.write(remove, now=clock.now(), at_most=BATCH_ROWS):
+        yield count
+
+
 def run(database: Database) -> None:
-    """Remove everything that is over, in batches. A failure is logged; the next run goes on."""
+    """Remove all expired rows, unless another worker does. A failure is logged; the next run goes on."""
     removed = 0
     try:
-        while batch := database.write(purge_alone, now=clock.now(), at_most=BATCH_ROWS):
-            removed += batch
+        for count in batches(database, purge_alone):
+            removed += count
     except DatabaseUnavailable as exc:
         log.warning("sessions_not_purged: %s", exc)
     except Exception:
@@ -56,7 +63,8 @@ def start(database: Database) -> None:
 
 def _repeat(database: Database) -> None:
     pause = threading.Event()
+    # At random, or all workers would begin at the same moment (thundering herd).
+    pause.wait(FIRST_SECONDS * random.random())  # noqa: S311
     while True:
-        # At random, or all workers would begin at the same moment (thundering herd).
-        pause.wait(PERIOD_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
         run(database)
+        pause.wait(PERIOD_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311

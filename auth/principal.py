@@ -11,7 +11,7 @@ from typing import Any
 from auth.errors import ApiError
 from db import Cursor
 
-# A condition on a row of users: it is the principal's, and the session is not over.
+# A condition on a row of users: it is the principal's, and the session has not ended.
 # A token without a session was issued by an earlier version and stays valid until it expires. A session that
 # began after the token was issued is another session: a database that was emptied or restored gives the same
 # ids again.
@@ -27,7 +27,7 @@ _IS_PRINCIPAL = """
 """
 _PRINCIPAL = f"""
     WITH principal AS (
-        SELECT users.*
+        SELECT users.id
         FROM users
         WHERE {_IS_PRINCIPAL}
     )
@@ -50,20 +50,20 @@ class Principal:
     def execute(self, cur: Cursor, statement: str, **parameters: Any) -> None:
         """Execute a statement that reads from `principal`, a common table expression.
 
-        `principal` is the user's row, or no row if the user is gone or the session is over. The fields of
-        this class are parameters of the statement, too. A statement with further common table expressions
-        begins with a comma.
+        `principal` has the user's id, or no row if the user is gone or the session has ended. The fields of
+        this class are parameters of the statement, too; no other parameter replaces them. A statement with
+        further common table expressions begins with a comma.
         """
-        cur.execute(_PRINCIPAL + statement, vars(self) | parameters)
+        cur.execute(_PRINCIPAL + statement, parameters | vars(self))
 
     def select(self, cur: Cursor, columns: str) -> None:
-        """Execute `SELECT columns FROM principal` in a form that takes PostgreSQL 25 microseconds less.
+        """Execute a statement that returns columns of the user's row, or no row as `execute` says.
 
-        Most requests run this statement.
+        Most requests run this statement. PostgreSQL plans it faster than a join with `principal`.
         """
         cur.execute(f"SELECT {columns} FROM users WHERE {_IS_PRINCIPAL}", vars(self))
 
-    def session_over(self) -> ApiError:
-        """Return the refusal of a principal whose user is gone or whose session is over."""
+    def session_ended(self) -> ApiError:
+        """Return the refusal of a principal whose user is gone or whose session has ended."""
         cause = f"session_over user_id={self.user_id} session_id={self.session_id}"
         return ApiError("token_invalid", log_message=cause)

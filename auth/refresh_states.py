@@ -44,7 +44,7 @@ def rotate(
 ) -> RefreshState | None:
     """Replace the refresh token of a live session (compare and swap).
 
-    Returns None if the session is over, or if `old_hash` is not the hash of its current token.
+    Returns None if the session has ended, or if `old_hash` is not the hash of its current token.
     """
     cur.execute(
         f"""
@@ -75,7 +75,7 @@ def rotate(
 
 
 def find(cur: Cursor, selector_hash: bytes, *, now: datetime) -> RefreshState | None:
-    """Return the live session that a refresh token's selector names. Returns None if the session is over."""
+    """Return the live session that a selector names. Returns None if the session has ended."""
     cur.execute(
         f"""
         SELECT {_REFRESH_STATE}
@@ -112,7 +112,7 @@ def renew(cur: Cursor, session_id: int, session: NewSession) -> datetime | None:
     return row[0] if row else None
 
 
-def revoke(cur: Cursor, selector_hash: bytes) -> None:
+def revoke_by_selector(cur: Cursor, selector_hash: bytes) -> None:
     """Revoke the session of a refresh token, if it is still there."""
     cur.execute("DELETE FROM auth_sessions WHERE handle_hash = %s", (selector_hash,))
 

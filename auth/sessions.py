@@ -15,7 +15,7 @@ from datetime import datetime
 from auth.principal import Principal
 from db import Cursor
 
-MAX_LISTED = 200
+MAX_LISTED = 200  # earlier versions had no limit of sessions
 
 
 @dataclass(frozen=True)
@@ -56,25 +56,33 @@ class SessionGrant:
     idle_expires_at: datetime
 
 
-def create(cur: Cursor, user_id: int, session: NewSession) -> int:
-    """Insert a session and return its id. The transaction holds a lock on the user's row."""
+def create(cur: Cursor, user_id: int, session: NewSession, *, password_hash: str | None) -> int | None:
+    """Insert a session of a user and return its id. Lock the user's row until the transaction ends.
+
+    password_hash: the hash that proved the identity, or None for another proof. Returns None if the user is
+    gone or the hash was replaced. A change of the password revokes every session that it sees: without the
+    lock, a sign-in at the same time could open a session that it does not see.
+    """
     cur.execute(
         """
         INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,
                                    expires_at, ip, user_agent)
-        VALUES (%(user_id)s, %(selector_hash)s, %(token_hash)s, %(now)s, %(now)s, %(idle_expires_at)s,
-                %(expires_at)s, %(ip)s, %(user_agent)s)
+        SELECT id, %(selector_hash)s, %(token_hash)s, %(now)s, %(now)s, %(idle_expires_at)s,
+               %(expires_at)s, %(ip)s, %(user_agent)s
+        FROM users
+        WHERE id = %(user_id)s
+          AND (%(password_hash)s::TEXT IS NULL OR password = %(password_hash)s)
+        FOR NO KEY UPDATE
         RETURNING id
         """,
-        vars(session) | {"user_id": user_id},
+        vars(session) | {"user_id": user_id, "password_hash": password_hash},
     )
     row = cur.fetchone()
-    assert row is not None  # the statement returns a row or raises
-    return int(row[0])
+    return row[0] if row else None
 
 
 def find_all(cur: Cursor, principal: Principal) -> list[Session] | None:
-    """Return the user's newest MAX_LISTED live sessions. Returns None if the principal's is over."""
+    """Return the user's newest MAX_LISTED live sessions. Returns None if the principal's has ended."""
     principal.execute(
         cur,
         """
@@ -98,7 +106,7 @@ def revoke(cur: Cursor, session_id: int, *, user_id: int) -> None:
 def revoke_own(cur: Cursor, principal: Principal, session_id: int) -> bool | None:
     """Revoke a session of the principal's user, and return whether there was such a live session.
 
-    Returns None if the principal's own session is over.
+    Returns None if the principal's own session has ended.
     """
     principal.execute(
         cur,
@@ -120,7 +128,7 @@ def revoke_own(cur: Cursor, principal: Principal, session_id: int) -> bool | Non
 
 
 def revoke_others(cur: Cursor, principal: Principal) -> bool:
-    """Revoke every session of the user but the principal's. Returns False if the principal's session is over.
+    """Revoke every session of the user but the principal's. Returns False if the principal's has ended.
 
     The order of locks is that of this module: of two sessions that revoke each other, the second one waits
     and then finds itself revoked.
@@ -153,7 +161,7 @@ def revoke_others(cur: Cursor, principal: Principal) -> bool:
     return cur.fetchone() is not None
 
 
-def revoke_oldest(cur: Cursor, user_id: int, *, keep: int, at_most: int, now: datetime) -> None:
+def revoke_surplus(cur: Cursor, user_id: int, *, keep: int, at_most: int, now: datetime) -> None:
     """Revoke up to `at_most` live sessions of a user, but none of the newest `keep`.
 
     The transaction holds a lock on the user's row.
@@ -183,7 +191,7 @@ def revoke_oldest(cur: Cursor, user_id: int, *, keep: int, at_most: int, now: da
 
 
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
-    """Delete up to `at_most` sessions that are over, and return how many. Skips locked rows."""
+    """Delete up to `at_most` sessions that have ended, and return how many. Skips locked rows."""
     cur.execute(
         """
         DELETE FROM auth_sessions

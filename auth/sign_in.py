@@ -1,7 +1,7 @@
-"""The one door behind every proof of identity: who proved one gets a session and its tokens here.
+"""The one door behind every proof of identity: a user who proved an identity gets a session and tokens here.
 
-A proof holds for as long as the password hash that was verified is the user's. `act_on_proof` makes the proof
-once more if the hash was replaced in between, for example by a login that strengthens it.
+A proof holds as long as the verified password hash is the user's. `act_on_proof` makes the proof once more if
+the hash was replaced in between, for example by a login that strengthens it.
 """
 
 from collections.abc import Callable
@@ -38,16 +38,20 @@ class Client:
     user_agent: str
 
 
-def open_session(cur: Cursor, user: User, *, client: Client, settings: Settings, now: datetime) -> TokenPair:
-    """Open a session for a user who proved an identity, and return its tokens. now: aware.
+def open_session(
+    cur: Cursor, user: User, *, password_hash: str | None, client: Client, settings: Settings, now: datetime
+) -> TokenPair | None:
+    """Open a session for a user who proved an identity, and return its tokens. Call it in a transaction.
 
-    The caller's transaction inserted the user's row, or holds a lock on it. The user keeps the
-    newest MAX_SESSIONS live sessions.
+    password_hash: the hash that was the proof, or None for another proof. now: aware. Returns None if the
+    user is gone or the hash was replaced. The user keeps the newest MAX_SESSIONS live sessions.
     """
     refresh_token = refresh.new()
     session = new_session(refresh_token, client=client, settings=settings, now=now)
-    session_id = sessions.create(cur, user.id, session)
-    sessions.revoke_oldest(cur, user.id, keep=MAX_SESSIONS, at_most=MAX_REVOKED, now=now)
+    session_id = sessions.create(cur, user.id, session, password_hash=password_hash)
+    if session_id is None:
+        return None
+    sessions.revoke_surplus(cur, user.id, keep=MAX_SESSIONS, at_most=MAX_REVOKED, now=now)
     grant = SessionGrant(session_id, user.id, user.email, session.idle_expires_at)
     return pair.issue(refresh_token, grant, settings=settings, now=now)
 
@@ -73,14 +77,14 @@ def reauthenticate(
 ) -> T:
     """Return the result of `act`, once `password` is proved to be that of the principal's user.
 
-    act: as for `act_on_proof`. Raises ApiError `token_invalid` if the principal's session is over, and
+    act: as for `act_on_proof`. Raises ApiError `token_invalid` if the principal's session has ended, and
     `wrong_password`: 403, because a frontend that refreshes its token on every 401 would do so for ever.
     """
 
     def prove_password() -> Credential:
         credential = auth.database.read(users.find_credential, principal)
         if credential is None:
-            raise principal.session_over()
+            raise principal.session_ended()
         if not auth.passwords.verify(password, credential.password_hash):
             raise ApiError("wrong_password", log_message=f"wrong_password user_id={credential.user.id}")
         return credential

@@ -50,7 +50,7 @@ def create(cur: Cursor, columns: dict[str, str | None], *, password_hash: str) -
 
 
 def find(cur: Cursor, principal: Principal) -> User | None:
-    """Return the principal's user. Returns None if the user is gone or the session is over."""
+    """Return the principal's user. Returns None if the user is gone or the session has ended."""
     principal.select(cur, _COLUMNS)
     row = cur.fetchone()
     return User(*row) if row else None
@@ -86,23 +86,10 @@ def find_by_login(cur: Cursor, identifier: str) -> Credential | None:
     return _credential(cur)
 
 
-def lock_credential(cur: Cursor, credential: Credential) -> bool:
-    """Lock the user's row until the transaction ends, if the password hash is still the same.
-
-    Returns False if the user is gone or the hash was replaced. A change of the password revokes every session
-    that it sees: without the lock, a login at the same time could open a session that it does not see.
-    """
-    cur.execute(
-        "SELECT FROM users WHERE id = %s AND password = %s FOR NO KEY UPDATE",
-        (credential.user.id, credential.password_hash),
-    )
-    return cur.rowcount == 1
-
-
 def update(
     cur: Cursor, principal: Principal, changes: dict[str, str | None], *, password_hash: str | None
 ) -> User | None:
-    """Change columns of the principal's user. Returns None if the user is gone or the session is over.
+    """Change columns of the principal's user. Returns None if the user is gone or the session has ended.
 
     changes: column to value; the columns are names of this service, never of a client. password_hash: the
     hash that was verified, or None. Returns None, too, if that hash was replaced meanwhile. Raises as
@@ -132,8 +119,8 @@ def update(
 def delete(cur: Cursor, principal: Principal, *, password_hash: str) -> bool:
     """Delete the principal's user; the foreign keys delete the rest, in the order of locks of auth.sessions.
 
-    Returns False if the user is gone, the session is over, or the verified hash was replaced. Raises ApiError
-    `account_in_use` if a row of another service refers to the user.
+    Returns False if the user is gone, the session has ended, or the verified hash was replaced. Raises
+    ApiError `account_in_use` if a row of another service refers to the user.
     """
     try:
         principal.execute(

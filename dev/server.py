@@ -33,8 +33,9 @@ def run(create_app: Callable[[Settings], Flask]) -> None:
         except (ConfigError, StartError) as exc:
             sys.exit(str(exc))
         app.add_url_rule("/", "index", lambda: redirect("/docs"))
-        for start in app.extensions["background"]:
-            start()
+        if is_running_from_reloader() or not settings.debug:  # with a reloader its parent answers nothing
+            for start in app.extensions["background"]:
+                start()
         _serve(app, settings)
 
 

@@ -5,10 +5,8 @@ from flask import Flask
 
 from auth import housekeeping
 from db import Database, DatabaseUnavailable
-from runtime import clock
 
 INIT_DB_SECONDS = 3600.0  # time for an index on a large table; no client waits for an answer
-MAX_PURGED = 1000  # sessions in one statement, so that each statement is short
 
 
 def init_app(app: Flask, database: Database) -> None:
@@ -28,12 +26,8 @@ def init_app(app: Flask, database: Database) -> None:
         """Remove the sessions that are over."""
         removed = 0
         try:
-            while batch := _purge(database):
-                removed += batch
+            for count in housekeeping.batches(database):
+                removed += count
         except DatabaseUnavailable as exc:
             raise click.ClickException(f"{exc} ({removed} sessions were removed)") from None
         click.echo(f"Sessions removed: {removed}")
-
-
-def _purge(database: Database) -> int:
-    return database.write(housekeeping.purge, now=clock.now(), at_most=MAX_PURGED)

@@ -7,8 +7,7 @@ import click
 from jwt.warnings import InsecureKeyLengthWarning
 
 from config import Settings
-from db import Database
-from runtime.faults import DatabaseUnavailable
+from db import Database, DatabaseUnavailable
 
 log = logging.getLogger("app")
 

@@ -17,6 +17,7 @@ VERSION_TABLE = "auth_schema"  # read at start only, never by a request
 _TABLE = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+) \(\n(.*?)^\);", re.MULTILINE | re.DOTALL)
 _COLUMN = re.compile(r"^    ([a-z]\w*) ([A-Z]+(?:\(\d+\))?)(.*)", re.MULTILINE)
 _INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+) .*;$", re.MULTILINE)
+_COMMENT = re.compile("--.*")
 _CASELESS = re.compile(r'CREATE UNIQUE INDEX .* ON (\w+) \(lower\((\w+) COLLATE "C"\)\);')
 
 
@@ -30,7 +31,9 @@ class Version:
 
     def __init__(self, path: Path) -> None:
         text = path.read_text(encoding="utf-8")
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        # A changed comment makes no new version: applying a version takes the locks of DDL.
+        statements = " ".join(_COMMENT.sub("", text).split())
+        self.fingerprint = hashlib.sha256(statements.encode()).hexdigest()
         self.indexes = {match[1]: match[0] for match in _INDEX.finditer(text)}
         self.tables = _INDEX.sub("", text)
         self.columns = {table: list(_columns(body)) for table, body in _TABLE.findall(text)}

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from auth import responses, sign_in, users
@@ -50,14 +51,8 @@ def login() -> dict[str, Any]:
     """Log a user in, for anybody. Answers 200 with the user and the tokens of a new session."""
     auth = current_auth()
     form = Login.from_body(json_body())
-
-    def open_session(proved: Credential) -> TokenPair | None:
-        return auth.database.write(
-            _open_session, proved, client=current_client(), settings=auth.settings, now=clock.now()
-        )
-
     credential, tokens = sign_in.act_on_proof(
-        lambda: _prove(auth, form), open_session, refusal="invalid_credentials"
+        partial(_prove, auth, form), partial(_open_session, auth), refusal="invalid_credentials"
     )
     _strengthen_hash(auth, credential, form.password)
     return responses.login(credential.user, tokens)
@@ -72,14 +67,21 @@ def _prove(auth: Auth, form: Login) -> Credential:
     return credential
 
 
-def _open_session(
+def _open_session(auth: Auth, credential: Credential) -> TokenPair | None:
+    """Return the tokens of a new session. Returns None if the password hash was replaced meanwhile."""
+    return auth.database.write(
+        _store_session, credential, client=current_client(), settings=auth.settings, now=clock.now()
+    )
+
+
+def _store_session(
     cur: Cursor, credential: Credential, *, client: Client, settings: Settings, now: datetime
 ) -> TokenPair | None:
-    """Return the tokens of a new session. Returns None if the password hash was replaced meanwhile."""
+    user, password_hash = credential.user, credential.password_hash
     with transaction(cur):
-        if not users.lock_credential(cur, credential):
-            return None
-        return sign_in.open_session(cur, credential.user, client=client, settings=settings, now=now)
+        return sign_in.open_session(
+            cur, user, password_hash=password_hash, client=client, settings=settings, now=now
+        )
 
 
 def _strengthen_hash(auth: Auth, credential: Credential, password: str) -> None:

@@ -48,7 +48,7 @@ class PasswordChange:
 def change_password() -> dict[str, Any]:
     """Change the password, for the user, who confirms it with the current one. Answers new tokens.
 
-    Every other session of the user is over.
+    Every other session of the user has ended.
     """
     auth = current_auth()
     form = PasswordChange.from_body(json_body(), password_min_length=auth.settings.password_min_length)
@@ -81,7 +81,7 @@ def _change(
     """Store the new hash, revoke every other session, and return new tokens for the principal's session.
 
     A token of a version without sessions gets a new session. Returns None if the password hash was replaced
-    meanwhile. Raises ApiError `token_invalid` if the principal's session is over. Nothing is stored then.
+    meanwhile. Raises ApiError `token_invalid` if the principal's session has ended. Nothing is stored then.
     """
     user = credential.user
     with transaction(cur):
@@ -89,12 +89,14 @@ def _change(
         if not users.replace_hash(cur, user.id, old=credential.password_hash, new=new_hash):
             return None
         if not sessions.revoke_others(cur, principal):
-            raise principal.session_over()
+            raise principal.session_ended()
         if principal.session_id is None:
-            return sign_in.open_session(cur, user, client=client, settings=settings, now=now)
+            return sign_in.open_session(
+                cur, user, password_hash=new_hash, client=client, settings=settings, now=now
+            )
         tokens = sign_in.renew_session(
             cur, principal.session_id, user, client=client, settings=settings, now=now
         )
         if tokens is None:
-            raise principal.session_over()
+            raise principal.session_ended()
         return tokens

@@ -79,6 +79,10 @@ def create(
     def insert(values: dict[str, str | None]) -> tuple[User, TokenPair]:
         with transaction(cur):
             user = users.create(cur, values, password_hash=password_hash)
-            return user, sign_in.open_session(cur, user, client=client, settings=settings, now=now)
+            tokens = sign_in.open_session(
+                cur, user, password_hash=password_hash, client=client, settings=settings, now=now
+            )
+            assert tokens is not None  # nobody else sees the user's row before the transaction ends
+            return user, tokens
 
     return constraint_errors.store(cur, columns, insert)

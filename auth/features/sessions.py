@@ -63,19 +63,19 @@ def revoke_session(session_id: int) -> tuple[str, int]:
 def revoke_other_sessions() -> tuple[str, int]:
     """Revoke every session of the user but the current one, for the user. Answers 204."""
     if not current_auth().database.write(sessions.revoke_others, g.principal):
-        raise g.principal.session_over()
+        raise g.principal.session_ended()
     return "", 204
 
 
 def _revoke_by_body() -> bool:
     """Revoke the session of the refresh token in the body. Returns False if the body has none.
 
-    The session of an unknown token is over as well (RFC 7009 section 2.2).
+    The session of an unknown token has ended as well (RFC 7009 section 2.2).
     """
     body = optional_json_body()
     if "refresh_token" not in body:
         return False
-    current_auth().database.write(refresh_states.revoke, _refresh_token(body).selector_hash())
+    current_auth().database.write(refresh_states.revoke_by_selector, _refresh_token(body).selector_hash())
     return True
 
 

@@ -21,7 +21,7 @@ class TokenInvalid(Exception):
 
 
 class TokenExpired(TokenInvalid):
-    """This service issued the token, and its lifetime is over."""
+    """This service issued the token, and its lifetime has ended."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from db import Database
 def rotate(token: RefreshToken, *, database: Database, settings: Settings, now: datetime) -> TokenPair:
     """Return the tokens that follow `token`. now: aware.
 
-    Raises ApiError `refresh_invalid` if the session is over, and `refresh_reused` for a stolen token.
+    Raises ApiError `refresh_invalid` if the session has ended, and `refresh_reused` for a stolen token.
     """
     salt = secrets.token_bytes(SALT_BYTES)
     successor = token.successor(salt=salt, key=settings.secret_key)

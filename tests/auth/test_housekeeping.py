@@ -60,9 +60,12 @@ def test_run_beside_another_worker_leaves_the_work_to_it(
     with held_open(settings.db_url, f"SELECT pg_advisory_xact_lock({LOCK})"):
         housekeeping.run(auth.database)
         beside = sql(COUNT)
-    housekeeping.run(auth.database)
+    deadline = time.monotonic() + 5
+    while sql(COUNT) != [(0,)]:  # PostgreSQL unlocks a moment after the connection is closed
+        assert time.monotonic() < deadline
+        housekeeping.run(auth.database)
 
-    assert (beside, sql(COUNT)) == ([(1,)], [(0,)])
+    assert beside == [(1,)]
 
 
 def test_run_skips_a_session_that_is_locked(ada: Actor, auth: Auth, settings: Settings, sql: Sql) -> None:
@@ -98,7 +101,7 @@ def test_run_that_fails_is_one_log_line(
 @pytest.mark.slow
 def test_worker_removes_what_is_over_without_any_request(make_database: MakeDatabase, tmp_path: Path) -> None:
     url = make_database()
-    sooner = "sed -i 's/^PERIOD_SECONDS = .*/PERIOD_SECONDS = 0.2/' auth/housekeeping.py"
+    sooner = "sed -i 's/_SECONDS = [0-9.]*/_SECONDS = 0.2/' auth/housekeeping.py"
 
     with service.running(tmp_path / "log", before=sooner, DB_URL=url, SECRET_KEY=SECRET_KEY):
         run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")

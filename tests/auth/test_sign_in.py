@@ -12,6 +12,7 @@ from auth import sign_in, users
 from auth.errors import ApiError
 from auth.services import Auth
 from auth.sign_in import MAX_REVOKED, MAX_SESSIONS, Client
+from auth.tokens.pair import TokenPair
 from auth.users import Credential, User
 from config import Settings
 from db import Cursor, transaction
@@ -37,10 +38,15 @@ def add_sessions(sql: Sql, count: int, *, agent: str, seconds_left: int = 3600) 
     )
 
 
-def open_session(cur: Cursor, auth: Auth, credential: Credential) -> None:
-    assert users.lock_credential(cur, credential)
-    now = datetime.now(timezone.utc)
-    sign_in.open_session(cur, credential.user, client=Client("", "test"), settings=auth.settings, now=now)
+def open_session(cur: Cursor, auth: Auth, user: User, *, password_hash: str | None) -> TokenPair | None:
+    return sign_in.open_session(
+        cur,
+        user,
+        password_hash=password_hash,
+        client=Client("", "test"),
+        settings=auth.settings,
+        now=datetime.now(timezone.utc),
+    )
 
 
 def test_sign_in_beyond_the_limit_revokes_the_oldest_session(ada: Actor, sql: Sql) -> None:
@@ -101,7 +107,7 @@ def test_limit_is_exact_for_two_sign_ins_at_the_same_time(
 
     def sign_in_slowly(cur: Cursor) -> None:
         with transaction(cur):
-            open_session(cur, auth, credential)
+            assert open_session(cur, auth, credential.user, password_hash=credential.password_hash)
             opened.set()
             go_on.wait(5)
 
@@ -126,13 +132,37 @@ def test_session_of_a_transaction_that_fails_is_not_opened(ada: Actor, app: Flas
 
     def open_session_and_fail(cur: Cursor) -> None:
         with transaction(cur):
-            open_session(cur, auth, credential)
+            assert open_session(cur, auth, credential.user, password_hash=credential.password_hash)
             raise ApiError("internal_error")
 
     with pytest.raises(ApiError):
         auth.database.write(open_session_and_fail)
 
     assert sql(AGENTS) == before
+
+
+def test_session_is_not_opened_for_a_hash_that_was_replaced(ada: Actor, app: Flask, sql: Sql) -> None:
+    auth: Auth = app.extensions["auth"]
+    credential = auth.database.read(users.find_by_login, "ada")
+    assert credential
+    before = sql(AGENTS)
+    sql("UPDATE users SET password = 'another'")
+
+    tokens = auth.database.write(open_session, auth, credential.user, password_hash=credential.password_hash)
+
+    assert tokens is None
+    assert sql(AGENTS) == before
+
+
+def test_session_needs_no_hash_for_another_proof(ada: Actor, app: Flask, sql: Sql) -> None:
+    auth: Auth = app.extensions["auth"]
+    credential = auth.database.read(users.find_by_login, "ada")
+    assert credential
+
+    tokens = auth.database.write(open_session, auth, credential.user, password_hash=None)
+
+    assert tokens
+    assert ada.me(tokens.token).status_code == 200
 
 
 def test_act_on_proof_proves_again_if_the_hash_was_replaced() -> None:

@@ -111,6 +111,24 @@ def test_other_version_of_the_schema_is_applied_once(
     assert run_sql(url, "SELECT last_value FROM applied") == [(1,)]
 
 
+def test_version_whose_comments_differ_is_not_applied_again(
+    make_database: MakeDatabase,
+    tmp_path: Path,
+    log_lines: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = make_database()
+    Database(url).apply_schema()
+    log_lines.clear()
+    newer = tmp_path / "schema.sql"
+    newer.write_text(f"-- Another comment.\n{SCHEMA_FILE.read_text(encoding='utf-8')}", encoding="utf-8")
+    monkeypatch.setattr("db.SCHEMA_FILE", newer)
+
+    Database(url).apply_schema()
+
+    assert log_lines == []
+
+
 def test_other_version_of_the_schema_is_applied_by_one_of_many(
     make_database: MakeDatabase, log_lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from db import Database, SchemaError
-from tests.support.actor import REGISTER
+from tests.support import PASSWORD
+from tests.support.actor import NEW_PASSWORD, REGISTER, Actor
 from tests.support.apps import client_on, messages
 from tests.support.database import MakeDatabase, on_database, run_sql
 from tests.support.older_tables import CARRY_BACK, LONG
@@ -62,6 +63,35 @@ def test_role_that_may_not_change_a_complete_schema_can_serve(
     assert [text.partition(":")[0] for text in warnings if "schema" in text] == [
         "schema_not_brought_up_to_date"
     ]
+
+
+def test_role_with_rights_on_our_columns_alone_can_serve_every_call(
+    plain_role: str, postgres_url: str
+) -> None:
+    owner = as_owner(plain_role, postgres_url)
+    role = urlsplit(plain_role).username
+    columns = "id, username, email, password, first_name, last_name, created_at"
+    Database(owner).apply_schema()
+    run_sql(owner, "ALTER TABLE users ADD COLUMN salary TEXT")  # which is no business of the service
+    for right in ("SELECT", "INSERT", "UPDATE"):
+        run_sql(owner, f"GRANT {right} ({columns}) ON users TO {role}")
+    run_sql(owner, f"GRANT DELETE ON users TO {role}; GRANT ALL ON auth_sessions TO {role}")
+    run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+
+    ada = Actor(client_on(plain_role)).register().refresh()
+    phone = ada.elsewhere()
+    answers = [
+        ada.me(),
+        ada.change_profile(first_name="Ada"),
+        ada.change_profile(username="countess", current_password=PASSWORD),
+        ada.sessions(),
+        ada.revoke_session(phone.session_id),
+        ada.revoke_other_sessions(),
+        ada.change_password(),
+        ada.delete(NEW_PASSWORD),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 204, 204, 200, 204]
 
 
 def test_role_that_may_not_rename_the_older_table_of_sessions_is_told_what_helps(
