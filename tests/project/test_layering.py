@@ -1,189 +1,34 @@
-"""The rules of the house, read from the syntax of the code: who may import whom, and where SQL may stand.
+"""The service keeps the rules of the house, and each rule reports the snippets that break it."""
 
-Each rule is tested twice: on the service, and on snippets that break it.
-"""
-
-from collections.abc import Collection, Iterator
 from fnmatch import filter as filter_names
-from fnmatch import fnmatch
 
 import pytest
 
 from tests.support import source
-from tests.support.source import Module, Rule, import_cycles, parameters, violations
-
-# The highest level first. A module imports modules of its own level and of lower ones, never of higher ones.
-# "x.*" is the package x with its modules.
-LEVELS = [
-    ["dev.*"],
-    ["app", "gunicorn.conf"],
-    ["ops.*"],
-    ["auth"],
-    ["auth.features.*"],
-    [
-        *["auth.sign_in", "auth.guard", "auth.bodies", "auth.responses", "auth.blueprint", "auth.services"],
-        *["auth.error_handlers", "auth.housekeeping"],
-    ],
-    ["auth.tokens.*"],
-    [
-        *["auth.users", "auth.sessions", "auth.refresh_states", "auth.principal", "auth.passwords"],
-        *["auth.stored_hashes", "auth.fields", "auth.constraint_errors"],
-    ],
-    ["auth.errors"],
-    ["config"],
-    ["db"],
-    ["runtime.*"],
-]
-
-KNOWS_HTTP = (
-    *("app.py", "dev/*", "ops/*", "runtime/logs.py", "runtime/headers.py"),
-    *("auth/__init__.py", "auth/features/*", "auth/guard.py", "auth/bodies.py", "auth/services.py"),
-    *("auth/blueprint.py", "auth/error_handlers.py"),
-)
-FLASK = ["flask", "flask_bcrypt", "flask_cors", "werkzeug"]
-# Who may import a library. `*` stands for any path.
-LIBRARIES = {
-    **dict.fromkeys(FLASK, KNOWS_HTTP),
-    "gunicorn": ("gunicorn.conf.py", "runtime/worker.py"),
-    "psycopg2": (
-        *("db.py", "dev/*", "runtime/connection.py", "runtime/deadline_cursor.py", "runtime/faults.py"),
-        *("runtime/hosts.py", "runtime/schema.py", "runtime/schema_errors.py", "runtime/schema_version.py"),
-        "runtime/settings.py",
-    ),
-}
-# These modules make their own connection. All others run SQL on a cursor that their caller hands them.
-OPENS_CURSORS = ["runtime/connection.py", "runtime/hosts.py", "runtime/schema.py", "dev/*"]
-CONNECTS_TO_POSTGRESQL = ["runtime/hosts.py", "dev/*"]
-# Pure modules get time, keys and randomness as arguments.
-PURE = [
-    *["config.py", "auth/fields.py", "auth/responses.py", "auth/stored_hashes.py"],
-    *["auth/tokens/access.py", "auth/tokens/refresh.py", "auth/tokens/pair.py"],
-]
-IMPURE = {*FLASK, "psycopg2", "db"}
-CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}
-
-
-def matches(path: str, patterns: Collection[str]) -> bool:
-    return any(fnmatch(path, pattern) for pattern in patterns)
-
-
-def level_of(name: str) -> int | None:
-    """Return the level of the module that `name` is or stands in, 0 for the highest.
-
-    Returns None for what does not belong to the service.
-    """
-    while name:
-        for level, patterns in enumerate(LEVELS):
-            if matches(name, patterns) or f"{name}.*" in patterns:
-                return level
-        name = name.rpartition(".")[0]
-    return None
-
-
-def feature_of(name: str) -> str | None:
-    """Return the feature that a module belongs to, "" for their package. Returns None for other modules."""
-    parts = name.split(".")
-    return ".".join(parts[2:3]) if parts[:2] == ["auth", "features"] else None
-
-
-def module_without_a_level(module: Module) -> Iterator[str]:
-    levels = [names for names in LEVELS if matches(module.name, names) or f"{module.name}.*" in names]
-    if len(levels) != 1:
-        yield f"{module.name} stands on {len(levels)} levels of LEVELS instead of one"
-
-
-def import_upwards(module: Module) -> Iterator[str]:
-    own = level_of(module.name)
-    for each in module.imports:
-        level = level_of(each.name)
-        if own is not None and level is not None and level < own and each.library != "dev":
-            yield f"imports {each.name}, which is above it"
-
-
-def import_of_a_feature(module: Module) -> Iterator[str]:
-    """Report who knows a feature of another.
-
-    Only auth/__init__.py imports the package auth.features, only that package imports the features.
-    """
-    own = feature_of(module.name)
-    for each in module.imports:
-        feature = feature_of(each.name)
-        is_allowed = feature == own or (own == "" and feature) or (module.name == "auth" and feature == "")
-        if feature is not None and not is_allowed:
-            yield f"imports {each.name}"
-
-
-def import_of_development(module: Module) -> Iterator[str]:
-    for each in module.imports:
-        is_start = module.path == "app.py" and each.in_main
-        if each.library == "tests" or (each.library == "dev" and module.folder != "dev" and not is_start):
-            yield f"imports {each.name}"
-
-
-def misplaced_sql(module: Module) -> Iterator[str]:
-    for call in module.calls:
-        if call.target in ("cur.execute", "cur.executemany"):
-            names = {name for function in call.functions for name in parameters(function)}
-            has_cursor = "cur" in names or matches(module.path, OPENS_CURSORS)
-            if not has_cursor or module.path.startswith("auth/features/"):
-                yield f"line {call.node.lineno}: {call.target}, where no cursor comes in"
-
-
-def unauthenticated_sql(module: Module) -> Iterator[str]:
-    """Report `cur.execute` where a principal is known.
-
-    `principal.execute` checks the user and the session in the same statement; a statement beside it would
-    serve a revoked session.
-    """
-    if module.folder != "auth" or module.path == "auth/principal.py":
-        return
-    for call in module.calls:
-        annotations = [kind for function in call.functions for kind in parameters(function).values()]
-        if call.target.startswith("cur.execute") and any("Principal" in kind for kind in annotations):
-            yield f"line {call.node.lineno}: {call.target} instead of principal.execute"
-
-
-def misplaced_library(module: Module) -> Iterator[str]:
-    for each in module.imports:
-        if not matches(module.path, LIBRARIES.get(each.library, ["*"])):
-            yield f"imports {each.name}"
-
-
-def misplaced_connect(module: Module) -> Iterator[str]:
-    if not matches(module.path, CONNECTS_TO_POSTGRESQL):
-        lines = [call.node.lineno for call in module.calls if call.target == "psycopg2.connect"]
-        lines += [each.line for each in module.imports if each.name == "psycopg2.connect"]
-        yield from (f"line {line}: psycopg2.connect" for line in lines)
-
-
-def impure_module(module: Module) -> Iterator[str]:
-    if matches(module.path, PURE):
-        for each in module.imports:
-            if each.library in IMPURE or each.name in CLOCKS:
-                yield f"imports {each.name}"
-        for call in module.calls:
-            if ".".join(call.target.split(".")[-2:]) in CLOCKS:
-                yield f"line {call.node.lineno}: reads the clock, {call.target}"
-
-
-def use_of_print(module: Module) -> Iterator[str]:
-    for call in module.calls:
-        if call.target == "print" and module.folder in ("auth", "runtime"):
-            yield f"line {call.node.lineno}: print"
-
-
-RULES: list[Rule] = [
-    module_without_a_level,
-    import_upwards,
+from tests.support.rules import (
+    BEHIND_DB,
+    CONNECTS_TO_POSTGRESQL,
+    LEVELS,
+    LIBRARIES,
+    MAY_PASS_DB,
+    OPENS_CURSORS,
+    PURE,
+    RULES,
+    USES_THE_USER_ID,
+    import_behind_db,
     import_of_a_feature,
     import_of_development,
-    misplaced_sql,
-    unauthenticated_sql,
-    misplaced_library,
-    misplaced_connect,
+    import_upwards,
     impure_module,
+    misplaced_connect,
+    misplaced_library,
+    misplaced_sql,
+    module_without_a_level,
+    unauthenticated_sql,
+    unchecked_user_id,
     use_of_print,
-]
+)
+from tests.support.source import Module, Rule, import_cycles, violations
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -196,11 +41,19 @@ def test_service_keeps_the_rule(rule: Rule) -> None:
 def test_rules_name_no_module_that_is_gone() -> None:
     names = [module.name for module in source.service_modules()]
     paths = [module.path for module in source.service_modules()]
-    of_modules = [pattern for patterns in LEVELS for pattern in patterns]
-    of_files = {*OPENS_CURSORS, *CONNECTS_TO_POSTGRESQL, *PURE}.union(*LIBRARIES.values())
+    of_modules = [pattern for patterns in [*LEVELS, BEHIND_DB] for pattern in patterns]
+    of_files = {*MAY_PASS_DB, *OPENS_CURSORS, *CONNECTS_TO_POSTGRESQL, *PURE}.union(*LIBRARIES.values())
 
     assert [pattern for pattern in of_modules if not filter_names(names, pattern)] == []
     assert [pattern for pattern in sorted(of_files) if not filter_names(paths, pattern)] == []
+
+
+def test_rules_name_no_function_that_is_gone() -> None:
+    functions = {
+        (module.path, function.name) for module in source.service_modules() for function in module.functions
+    }
+
+    assert USES_THE_USER_ID.items() <= functions
 
 
 def test_service_has_no_import_cycle() -> None:
@@ -212,6 +65,7 @@ def test_service_has_no_import_cycle() -> None:
 FOR_TYPES = "if TYPE_CHECKING:\n    "
 IN_MAIN = "if __name__ == '__main__':\n    "
 SQL = "cur.execute(SELECT)"
+FIND = "def find(cur, principal: Principal):"
 
 BROKEN: list[tuple[Rule, str, str]] = [
     (module_without_a_level, "auth/newcomer.py", ""),
@@ -234,9 +88,36 @@ BROKEN: list[tuple[Rule, str, str]] = [
     (import_of_development, "auth/users.py", "from tests.support import PASSWORD"),
     (import_of_development, "ops/health.py", "from dev import server"),
     (import_of_development, "app.py", "from dev import server"),
+    (import_behind_db, "ops/startup.py", "from runtime.faults import DatabaseUnavailable"),
+    (import_behind_db, "auth/users.py", "from runtime import pool"),
+    (import_behind_db, "auth/users.py", "from runtime import deadline"),
+    (import_behind_db, "app.py", "import runtime.deadline_cursor"),
+    (import_behind_db, "config.py", "from runtime.hosts import Hosts"),
+    (import_behind_db, "gunicorn.conf.py", "from runtime import connection"),
+    (import_behind_db, "ops/commands.py", "from runtime import schema"),
+    (import_behind_db, "ops/commands.py", "from runtime.schema_version import read"),
     (misplaced_sql, "auth/users.py", f"def find(conn):\n    with conn.cursor() as cur:\n        {SQL}"),
+    (
+        misplaced_sql,
+        "auth/users.py",
+        "def find(conn):\n    with conn.cursor() as c:\n        c.execute(SELECT)",
+    ),
+    (misplaced_sql, "auth/users.py", "def find(cur):\n    cur.connection.cursor().execute(SELECT)"),
+    (misplaced_sql, "auth/users.py", "database.read(lambda cur: cur.execute(SELECT))"),
     (misplaced_sql, "auth/features/login.py", f"def find(cur):\n    {SQL}"),
+    (misplaced_sql, "auth/features/login.py", "def find(cur):\n    run = cur.execute\n    run(SELECT)"),
+    (misplaced_sql, "auth/features/login.py", "def find(cur):\n    cur.executemany(INSERT, rows)"),
+    (misplaced_sql, "ops/health.py", "def export(conn):\n    conn.cursor().copy_expert(COPY, file)"),
+    (misplaced_sql, "ops/health.py", "def call(conn):\n    conn.cursor().callproc('now')"),
     (unauthenticated_sql, "auth/users.py", f"def find(cur, *, principal: Principal):\n    {SQL}"),
+    (unauthenticated_sql, "auth/users.py", f"{FIND}\n    run = cur.execute\n    run(SELECT)"),
+    (unauthenticated_sql, "auth/users.py", f"{FIND}\n    cur.callproc('purge')"),
+    (unauthenticated_sql, "auth/users.py", f"{FIND}\n    with other() as c:\n        c.execute(SELECT)"),
+    (unchecked_user_id, "auth/features/profile.py", "database.read(users.find_by_id, g.principal.user_id)"),
+    (unchecked_user_id, "auth/features/profile.py", "def own(principal):\n    return principal.user_id"),
+    (unchecked_user_id, "auth/features/oauth/routes.py", "user_id = identify().user_id"),
+    (unchecked_user_id, "auth/features/sessions.py", "def revoke():\n    write(principal.user_id)"),
+    (unchecked_user_id, "auth/features/profile.py", "def logout():\n    write(principal.user_id)"),
     (misplaced_library, "auth/errors.py", "from flask import json"),
     (misplaced_library, "auth/passwords.py", "from flask_bcrypt import Bcrypt"),
     (misplaced_library, "runtime/wsgi.py", "from werkzeug.exceptions import HTTPException"),
@@ -260,8 +141,15 @@ KEPT: list[tuple[Rule, str, str]] = [
     (import_of_a_feature, "auth/features/__init__.py", "from auth.features import login"),
     (import_of_a_feature, "auth/features/oauth/routes.py", "from auth.features.oauth import client"),
     (import_of_development, "app.py", f"{IN_MAIN}from dev import server"),
+    (import_behind_db, "db.py", "from runtime.pool import Pool"),
+    (import_behind_db, "runtime/pool.py", "from runtime.faults import DatabaseUnavailable"),
+    (import_behind_db, "ops/health.py", "from runtime import bulkhead\nfrom db import DatabaseUnavailable"),
     (misplaced_sql, "auth/users.py", f"def find(cur):\n    def fetch():\n        {SQL}"),
+    (misplaced_sql, "runtime/deadline_cursor.py", "super().execute(statement)"),
+    (unauthenticated_sql, "auth/users.py", f"{FIND}\n    principal.execute(cur, SELECT)"),
     (unauthenticated_sql, "auth/principal.py", f"def execute(cur, principal: Principal):\n    {SQL}"),
+    (unchecked_user_id, "auth/features/sessions.py", "def logout():\n    write(principal.user_id)"),
+    (unchecked_user_id, "auth/features/sessions.py", "def ids():\n    return g.principal.session_id"),
     (misplaced_library, "auth/passwords.py", f"{FOR_TYPES}from flask_bcrypt import Bcrypt"),
 ]
 

@@ -44,6 +44,24 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Use:
+    """One use of an attribute, called or not. functions: the definitions around it, the outermost first."""
+
+    node: ast.Attribute
+    functions: tuple[Function, ...]
+
+    @property
+    def target(self) -> str:
+        """The attribute with what it belongs to, as it is written: `cur.execute`."""
+        return ast.unparse(self.node)
+
+    @property
+    def owner(self) -> str:
+        """What the attribute belongs to, as it is written: `cur` of `cur.execute`."""
+        return ast.unparse(self.node.value)
+
+
+@dataclass(frozen=True)
 class Module:
     """A Python file. path: relative to the root of the repository."""
 
@@ -70,11 +88,19 @@ class Module:
 
     @cached_property
     def calls(self) -> list[Call]:
-        return list(_calls(self.tree, ()))
+        return [Call(node, functions) for node, functions in self._nodes if isinstance(node, ast.Call)]
+
+    @cached_property
+    def uses(self) -> list[Use]:
+        return [Use(node, functions) for node, functions in self._nodes if isinstance(node, ast.Attribute)]
 
     @cached_property
     def functions(self) -> list[Function]:
         return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
+
+    @cached_property
+    def _nodes(self) -> list[tuple[ast.AST, tuple[Function, ...]]]:
+        return list(_nodes(self.tree, ()))
 
 
 Rule = Callable[[Module], Iterator[str]]
@@ -161,10 +187,10 @@ def _imports(node: ast.AST, package: list[str], *, in_main: bool) -> Iterator[Im
         yield from _imports(child, package, in_main=in_main or test == "__name__ == '__main__'")
 
 
-def _calls(node: ast.AST, functions: tuple[Function, ...]) -> Iterator[Call]:
-    if isinstance(node, ast.Call):
-        yield Call(node, functions)
+def _nodes(node: ast.AST, functions: tuple[Function, ...]) -> Iterator[tuple[ast.AST, tuple[Function, ...]]]:
+    """Yield every node below `node`, each with the definitions around it."""
+    yield node, functions
     if isinstance(node, Function):
         functions = (*functions, node)
     for child in ast.iter_child_nodes(node):
-        yield from _calls(child, functions)
+        yield from _nodes(child, functions)
