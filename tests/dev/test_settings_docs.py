@@ -40,7 +40,7 @@ def test_both_files_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert table.startswith("before\n<!-- settings -->\n### ")
     assert table.endswith("|\n<!-- /settings -->\nafter\n")
     assert "row of before" not in table
-    assert example_file.read_text() == settings_docs.EXAMPLE_FILE.read_text()
+    assert example_file.read_text() == settings_docs.env_example(KNOWN)
     assert "\n#PORT=8080\n" in example_file.read_text()
 
 
