@@ -1,6 +1,5 @@
 """The calls that ask for the current password: PATCH and DELETE of /me, PUT of /me/password."""
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,8 +28,9 @@ from tests.support.actor import (
     bearer,
     refusal,
 )
-from tests.support.database import Sql, run_sql
+from tests.support.database import Sql
 from tests.support.guarded_calls import PASSWORD_CALLS
+from tests.support.races import wait_until_blocked
 from tests.support.rows import stored
 
 PASSWORD_REFUSED = (403, "wrong_password", None)
@@ -48,15 +48,9 @@ def fill_every_hash_slot(client: FlaskClient) -> None:
 def change_under_way(settings: Settings, statement: str) -> Iterator[Callable[[], None]]:
     """Run `statement` but do not commit it; yield a function that commits once the service waits."""
     other = psycopg2.connect(settings.db_url)
-    blocked = (
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
 
     def commit_once_awaited() -> None:
-        deadline = time.monotonic() + 2
-        while not run_sql(settings.db_url, blocked):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until_blocked(settings.db_url, 1)
         other.commit()
 
     try:
