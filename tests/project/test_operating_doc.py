@@ -19,6 +19,7 @@ from tests.support.database import MakeDatabase, run_sql
 from tests.support.documents import OPERATING, blocks, rows
 
 EVENT = re.compile(r"[a-z]+(?:_[a-z]+)+(?=[ :]|$)")
+LOG_CALLS = ("debug", "info", "warning", "error", "exception", "critical")
 CODE = [*ROOT.glob("*.py")]
 CODE += [path for folder in ("auth", "ops", "runtime") for path in (ROOT / folder).rglob("*.py")]
 
@@ -135,7 +136,7 @@ def events_of(module: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(module.read_text())):
         if not isinstance(node, ast.Call):
             continue
-        logged = node.args[:1] if getattr(node.func, "attr", "") in ("info", "warning", "error") else []
+        logged = node.args[:1] if getattr(node.func, "attr", "") in LOG_CALLS else []
         logged += [word.value for word in node.keywords if word.arg == "log_message"]
         for text in logged:
             start = text.values[0] if isinstance(text, ast.JoinedStr) else text
