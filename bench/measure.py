@@ -87,8 +87,8 @@ def database(server_url: str, name: str, *, users: int) -> str:
     return url
 
 
-def caller(user_id: int) -> Principal:
-    """Return who a token of `token` names: every user was given one session, with the same number."""
+def principal(user_id: int) -> Principal:
+    """Return the principal of a token of `token`. Each user has one session, which has the id of the user."""
     now = datetime.now(timezone.utc)
     return Principal(user_id, user_id, now, now)
 

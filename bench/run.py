@@ -132,7 +132,7 @@ class Bench:
         statements: dict[str, Callable[[Database], object]] = {
             "login by email": lambda database: database.read(users.find_by_login, "user7@example.com"),
             "login by username": lambda database: database.read(users.find_by_login, "user7"),
-            "/me": lambda database: database.read(users.find, measure.caller(7)),
+            "/me": lambda database: database.read(users.find, measure.principal(7)),
             "refused registration": lambda database: measure.refused(database),
         }
         ratios: dict[str, list[float]] = {name: [] for name in statements}

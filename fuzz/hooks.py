@@ -18,14 +18,14 @@ from tests.support import contract
 URL = os.environ["FUZZ_URL"]
 ORIGIN = "http://localhost:3000"  # one of the default CORS_ORIGINS
 PASSWORD = "correct horse"
-CALLS_OF_AN_ACCOUNT = 20
+CALLS_OF_A_USER = 20
 
 chance = random.Random(int(os.environ["FUZZ_SEED"]))  # noqa: S311 -- for calls, not for secrets
 session = requests.Session()
 
 
-class Account:
-    """A registered user, replaced by a new one now and then: calls end sessions and delete accounts."""
+class User:
+    """A registered user. Another one takes over now and then, because calls end sessions and delete users."""
 
     def __init__(self) -> None:
         self._calls = 0
@@ -33,7 +33,7 @@ class Account:
 
     def pair(self) -> dict[str, Any]:
         """Return the tokens of a session that was opened a few calls ago."""
-        if self._calls % CALLS_OF_AN_ACCOUNT == 0:
+        if self._calls % CALLS_OF_A_USER == 0:
             name = f"fuzz-{secrets.token_hex(8)}"
             body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
             answer = session.post(f"{URL}/api/auth/register", json=body, timeout=10)
@@ -43,7 +43,7 @@ class Account:
         return self._pair
 
 
-account = Account()
+user = User()
 
 
 @schemathesis.hook
@@ -58,7 +58,7 @@ def dress(case: schemathesis.Case, who: str) -> None:
 
     A stranger sends what was made up, a user a valid token, an owner also the secrets that fit it.
     """
-    pair = account.pair()
+    pair = user.pair()
     case.headers["Origin"] = ORIGIN
     if who != "stranger":
         case.headers["Authorization"] = f"Bearer {pair['token']}"

@@ -17,8 +17,8 @@ from tests.support.registrations import ADA
 
 
 def test_pool_without_a_free_connection_is_503_busy(client: FlaskClient) -> None:
-    services = client.application.extensions["auth"]
-    database, size = services.database, services.settings.db_pool_size
+    auth = client.application.extensions["auth"]
+    database, size = auth.database, auth.settings.db_pool_size
     held, finish = threading.Semaphore(0), threading.Event()
 
     def hold(_: cursor) -> None:

@@ -1,4 +1,4 @@
-"""Equal work: response time must not reveal which accounts exist, nor how old a hash is (timing attack)."""
+"""Equal work: response time must not reveal which users exist, nor how old a hash is (timing attack)."""
 
 import pytest
 

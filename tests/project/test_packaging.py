@@ -28,7 +28,7 @@ def compose() -> dict[str, Any]:
 
 def filled_in(value: str, **environ: str) -> str:
     """Return a value of docker-compose.yml as Compose passes it on: ${NAME:-default}."""
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: environ.get(found[1]) or found[2], value)
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda variable: environ.get(variable[1]) or variable[2], value)
 
 
 def in_the_container(compose: dict[str, Any], env_file: dict[str, str], **shell: str) -> dict[str, str]:
@@ -113,11 +113,11 @@ def test_compose_connects_to_the_database_that_it_starts(compose: dict[str, Any]
 
 
 def test_compose_gives_gunicorn_the_time_to_finish_requests(compose: dict[str, Any]) -> None:
-    found = re.search(r"^graceful_timeout = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
-    assert found
+    timeout = re.search(r"^graceful_timeout = (\d+)", (ROOT / "gunicorn.conf.py").read_text(), re.MULTILINE)
+    assert timeout
     grace = compose["services"]["user-service"]["stop_grace_period"]
 
-    assert int(grace.removesuffix("s")) > int(found[1])
+    assert int(grace.removesuffix("s")) > int(timeout[1])
 
 
 @pytest.fixture

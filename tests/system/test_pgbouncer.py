@@ -129,7 +129,7 @@ def app(url: str) -> Iterator[Flask]:
 
 
 def live_and_leave(app: Flask, name: str) -> None:
-    """Make every call of an account's life, from its registration to its end."""
+    """Register a user, make every call as that user, and delete the user."""
     user = Actor(app.test_client(), name).register().log_in().refresh()
     assert user.me().get_json()["username"] == name
     changed = user.change_profile(firstName="Ada \\ O'Brien")

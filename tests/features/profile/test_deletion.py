@@ -139,7 +139,7 @@ def streamer(shared_client: FlaskClient, shared_url: str, request: pytest.Fixtur
     ],
     indirect=True,
 )
-def test_deletion_of_an_account_in_use_is_409_and_deletes_nothing(streamer: Actor, shared_url: str) -> None:
+def test_deletion_of_a_user_in_use_is_409_and_deletes_nothing(streamer: Actor, shared_url: str) -> None:
     before = run_sql(shared_url, ALL_ROWS)
 
     answer = streamer.delete()
@@ -156,7 +156,7 @@ def test_deletion_of_an_account_in_use_is_409_and_deletes_nothing(streamer: Acto
 
 
 @pytest.mark.parametrize("streamer", [pytest.param("", id="no action")], indirect=True)
-def test_deletion_once_the_account_is_out_of_use_succeeds(streamer: Actor, shared_url: str) -> None:
+def test_deletion_once_the_user_is_out_of_use_succeeds(streamer: Actor, shared_url: str) -> None:
     assert streamer.delete().status_code == 409
     run_sql(shared_url, "DELETE FROM streams")
 
