@@ -20,11 +20,10 @@ from app import create_app
 from config import Settings
 from dev import postgres as embedded_postgres
 from runtime import logs
-from tests.support import PASSWORD, SECRET_KEY, contract
-from tests.support.actor import Actor, ClientOf, Register
+from tests.support import SECRET_KEY, contract
+from tests.support.actor import Actor, ClientOf
 from tests.support.apps import NO_DATABASE, app_on, app_without_hash_slots
 from tests.support.database import MakeDatabase, Sql, on_database, run_sql
-from tests.support.registrations import try_register
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -127,7 +126,7 @@ def client_of_a_broken_row(make_database: MakeDatabase) -> Iterator[FlaskClient]
     """A client of a service that fails to read ada's row: Python has no date after the year 9999."""
     url = make_database()
     app = app_on(url)
-    try_register(app.test_client())
+    Actor(app.test_client()).register()
     run_sql(url, "UPDATE users SET created_at = '20000-01-01'")
     yield app.test_client()
     app.extensions["auth"].database.close()
@@ -149,20 +148,6 @@ def client_without_hash_slots(make_database: MakeDatabase) -> Iterator[FlaskClie
 def ada(client: FlaskClient) -> Actor:
     """A registered user, without first and last name."""
     return Actor(client).register()
-
-
-@pytest.fixture
-def register(client: FlaskClient) -> Register:
-    """Register ada, or a user with other `fields`, and return the answer's body."""
-
-    def call(**fields: object) -> dict[str, Any]:
-        body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD} | fields
-        answer = client.post("/api/auth/register", json=body)
-        assert answer.status_code == 201, answer.text
-        registered: dict[str, Any] = answer.get_json()
-        return registered
-
-    return call
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from app import create_app
 from config import Settings
 from runtime.request_buffer import MAX_HEAD_BYTES, MAX_LINE_BYTES
 from tests.support import PASSWORD
-from tests.support.actor import Register
+from tests.support.actor import Actor
 
 MAX_SECONDS = 0.02
 TRIES = 5
@@ -209,29 +209,27 @@ def environ_of(method: str, path: str, token: str, body: bytes = b"") -> dict[st
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_body_costs_little(meter: Meter, register: Register, body: str | bytes) -> None:
+def test_body_costs_little(meter: Meter, ada: Actor, body: str | bytes) -> None:
     raw = body if isinstance(body, bytes) else body.encode()
-    token = register()["token"]
     assert len(raw) <= BODY_BYTES
 
     for method, path in ROUTES:
-        meter.require_cheap(environ_of(method, path, "" if path == LOGOUT else token, raw), raw)
+        meter.require_cheap(environ_of(method, path, "" if path == LOGOUT else ada.token, raw), raw)
 
 
 @pytest.mark.parametrize(("name", "unit"), HEADERS)
-def test_header_costs_little(meter: Meter, register: Register, name: str, unit: str) -> None:
+def test_header_costs_little(meter: Meter, ada: Actor, name: str, unit: str) -> None:
     length = FIELD_BYTES if name in NEVER_JOINED else REPEATED_BYTES
     key = name.upper().replace("-", "_")
     header = {key if name == "Content-Type" else f"HTTP_{key}": unit * (length // len(unit))}
-    token = register()["token"]
     body = json.dumps({"email": "ada", "password": PASSWORD}).encode()
 
     for method, path in READ_WITH_HEADERS:
-        meter.require_cheap(environ_of(method, path, token, body) | header, body)
+        meter.require_cheap(environ_of(method, path, ada.token, body) | header, body)
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_path_costs_little(meter: Meter, register: Register, method: str, path: str) -> None:
-    environ = environ_of(method, path, register()["token"])
+def test_path_costs_little(meter: Meter, ada: Actor, method: str, path: str) -> None:
+    environ = environ_of(method, path, ada.token)
 
     meter.require_cheap(environ | {"QUERY_STRING": "a=b&" * 1000})

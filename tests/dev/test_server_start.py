@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from dev import StartError, server
-from tests.support import PASSWORD, ROOT, SECRET_KEY
+from tests.support import ROOT, SECRET_KEY
 from tests.support.actor import Actor
 from tests.support.database import MakeDatabase, run_sql
 from tests.support.development import (
@@ -25,6 +25,7 @@ from tests.support.development import (
     serving,
     wait_until,
 )
+from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
 
@@ -153,12 +154,11 @@ def test_missing_variables_are_all_named(tree: Path, command: list[str]) -> None
 
 def test_debugger_shows_an_error_to_the_developer(tree: Path, make_database: MakeDatabase) -> None:
     url = make_database()
-    body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 
     with serving(tree, DB_URL=url, SECRET_KEY=SECRET_KEY, FLASK_DEBUG="1") as started:
-        requests.post(f"{started.url}/api/auth/register", json=body, timeout=10)
+        requests.post(f"{started.url}/api/auth/register", json=ADA, timeout=10)
         run_sql(url, "UPDATE users SET created_at = '20000-01-01'")  # no date of Python's
-        answer = requests.post(f"{started.url}/api/auth/login", json=body, timeout=10)
+        answer = requests.post(f"{started.url}/api/auth/login", json=ADA, timeout=10)
 
     assert answer.status_code == 500
     assert "Werkzeug Debugger" in answer.text

@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support import PASSWORD
 from tests.support.actor import LOGIN, ME, REGISTER, Actor, bearer
 from tests.support.apps import app_on, client_on, messages
 from tests.support.database import MakeDatabase, Sql, held_open, on_database, run_sql
+from tests.support.registrations import ADA
 
 LOCK = "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"
-ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from app import create_app
 from config import Settings
 from runtime import logs
 from tests.support import PASSWORD, SECRET_KEY
-from tests.support.actor import LOGIN, ME, REGISTER, Actor, ClientOf, Register
+from tests.support.actor import LOGIN, ME, REGISTER, Actor, ClientOf
 from tests.support.database import MakeDatabase, Sql, run_sql
+from tests.support.registrations import ADA
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +109,12 @@ def test_referer_and_cookies_are_in_no_line(client: FlaskClient, log_lines: list
 
 
 def test_no_secret_is_in_any_line(debug_client: FlaskClient, printed: io.StringIO, url: str) -> None:
-    ada = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
     actor = Actor(debug_client)
     tokens = [actor.register().pair["token"], actor.log_in().pair["token"]]
     actor.try_log_in(password="wrong horse")
-    debug_client.post(REGISTER, json=ada)
-    debug_client.post(REGISTER, json=ada | {"username": "bad name", "password": "sho\0rt"})
-    debug_client.post(LOGIN, data=json.dumps(ada) + "}", content_type="application/json")
+    debug_client.post(REGISTER, json=ADA)
+    debug_client.post(REGISTER, json=ADA | {"username": "bad name", "password": "sho\0rt"})
+    debug_client.post(LOGIN, data=json.dumps(ADA) + "}", content_type="application/json")
     for token in (tokens[1], tokens[1][:-4], "a.b.hunter2"):
         actor.me(token)
 
@@ -243,14 +243,11 @@ def test_access_line_has_an_ip_address_or_none(
     "forwarded", ["192.0.2.7:5678", "10.0.0.1, ::ffff:192.0.2.7", "192.0.2.7"], ids=["port", "mapped", "bare"]
 )
 def test_session_and_access_line_have_the_same_address(
-    client_of: ClientOf, register: Register, log_lines: list[dict[str, Any]], sql: Sql, forwarded: str
+    client_of: ClientOf, ada: Actor, log_lines: list[dict[str, Any]], sql: Sql, forwarded: str
 ) -> None:
-    register()
-    client = client_of(trusted_proxies=1)
+    user = ada.through(client_of(trusted_proxies=1))
 
-    answer = client.post(
-        LOGIN, json={"username": "ada", "password": PASSWORD}, headers={"X-Forwarded-For": forwarded}
-    )
+    answer = user.send("POST", LOGIN, ADA, token="", headers={"X-Forwarded-For": forwarded})
 
     assert answer.status_code == 200
     assert sql("SELECT ip FROM auth_sessions ORDER BY id DESC LIMIT 1") == [("192.0.2.7",)]

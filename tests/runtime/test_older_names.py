@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from db import Database, SchemaError
-from tests.support import PASSWORD
 from tests.support.actor import REGISTER, Actor
 from tests.support.apps import client_on, messages
 from tests.support.database import MakeDatabase, run_sql
 from tests.support.older_tables import INSERT, OLDER_HASH, OLDER_TABLE
+from tests.support.registrations import ADA
 
 
 def test_older_database_keeps_working_untouched(make_database: MakeDatabase) -> None:
@@ -85,10 +85,9 @@ def test_email_of_one_user_that_is_the_username_of_another_logs_its_owner_in(
 def test_database_that_cannot_hold_a_character_refuses_it(make_database: MakeDatabase) -> None:
     url = make_database("TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     client = client_on(url)
-    body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 
-    refused = client.post(REGISTER, json=body | {"first_name": "日本"})
-    stored = client.post(REGISTER, json=body | {"first_name": "Zoë"})
+    refused = client.post(REGISTER, json=ADA | {"first_name": "日本"})
+    stored = client.post(REGISTER, json=ADA | {"first_name": "Zoë"})
 
     assert (refused.status_code, refused.get_json()["code"]) == (400, "validation_failed")
     assert (stored.status_code, stored.get_json()["user"]["first_name"]) == (201, "Zoë")

@@ -10,8 +10,8 @@ from tests.support import PASSWORD
 from tests.support.actor import LOGIN, REGISTER, Actor
 from tests.support.apps import client_on, messages
 from tests.support.database import MakeDatabase, run_sql
+from tests.support.registrations import ADA
 
-ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 SPECIFIED = {
     "id": "SERIAL PRIMARY KEY",
     "username": "VARCHAR(50) UNIQUE NOT NULL",

@@ -6,13 +6,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from db import Database, SchemaError
-from tests.support import PASSWORD
 from tests.support.actor import LOGIN, REGISTER, Actor
 from tests.support.apps import client_on, messages
 from tests.support.database import MakeDatabase, held_open, run_sql
 from tests.support.older_tables import CARRY_BACK
+from tests.support.registrations import ADA
 
-ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 # Every relation and every constraint of a database.
 NAMES = """
     SELECT relname, NULL FROM pg_class WHERE relnamespace = 'public'::regnamespace

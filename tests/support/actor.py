@@ -28,7 +28,6 @@ REFRESH_INVALID: Refusal = (401, "refresh_invalid", 'Bearer error="invalid_token
 REFRESH_REUSED: Refusal = (401, "refresh_reused", 'Bearer error="invalid_token"')
 VALIDATION_FAILED: Refusal = (400, "validation_failed", None)
 
-Register = Callable[..., dict[str, Any]]
 ClientOf = Callable[..., FlaskClient]
 
 

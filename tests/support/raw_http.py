@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support import PASSWORD, SECRET_KEY, service
+from tests.support import SECRET_KEY, service
 from tests.support.actor import Actor, HttpClient
 
-ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
 # Few threads, so that clients that hold threads are noticed.
 ONE_SMALL_WORKER = {"GUNICORN_WORKERS": "1", "GUNICORN_THREADS": "8", "HASH_QUEUE": "1"}
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"

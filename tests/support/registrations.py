@@ -1,5 +1,6 @@
 """Registrations, refused ones too."""
 
+import json
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -18,7 +19,7 @@ def try_register(client: FlaskClient, **changes: object) -> Any:
 
 def registration_of(length: int) -> bytes:
     """Return the body of a valid registration with `length` bytes."""
-    start = b'{"username":"ada","email":"ada@example.com","password":"correct horse","padding":"'
+    start = json.dumps(ADA | {"padding": ""}).encode().removesuffix(b'"}')
     return start + b"x" * (length - len(start) - 2) + b'"}'
 
 

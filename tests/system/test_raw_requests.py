@@ -8,7 +8,6 @@ import pytest
 from tests.support import service
 from tests.support.database import MakeDatabase
 from tests.support.raw_http import (
-    ADA,
     LIVE,
     REGISTER_HEAD,
     connect,
@@ -18,6 +17,7 @@ from tests.support.raw_http import (
     serving_ada,
     wait_for_log,
 )
+from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
 

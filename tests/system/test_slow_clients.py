@@ -16,7 +16,6 @@ from tests.support import PASSWORD, SECRET_KEY, service
 from tests.support.actor import Actor, HttpClient
 from tests.support.database import MakeDatabase, run_sql
 from tests.support.raw_http import (
-    ADA,
     REGISTER_HEAD,
     connect,
     connections_at_once,
@@ -24,6 +23,7 @@ from tests.support.raw_http import (
     seconds_of_health,
     serving_ada,
 )
+from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,6 @@ import requests
 from tests.support import SECRET_KEY, service
 from tests.support.database import MakeDatabase
 from tests.support.raw_http import (
-    ADA,
     LIVE,
     ONE_SMALL_WORKER,
     REGISTER_HEAD,
@@ -30,6 +29,7 @@ from tests.support.raw_http import (
     serving_ada,
     wait_for_log,
 )
+from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
 

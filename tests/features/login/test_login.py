@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from auth import users
 from auth.tokens import access
 from tests.support import PASSWORD, SECRET_KEY
-from tests.support.actor import LOGIN, Actor, ClientOf, Register
+from tests.support.actor import LOGIN, Actor, ClientOf
 from tests.support.apps import app_on
 from tests.support.database import MakeDatabase, Sql, run_sql
 
@@ -32,18 +32,16 @@ from tests.support.database import MakeDatabase, Sql, run_sql
     ],
 )
 def test_login_with_the_right_password_succeeds(
-    client: FlaskClient, register: Register, credential: dict[str, Any]
+    client: FlaskClient, ada: Actor, credential: dict[str, Any]
 ) -> None:
-    registered = register()
-
     answer = client.post(LOGIN, json=credential | {"password": PASSWORD})
 
     assert answer.status_code == 200
     body = answer.get_json()
     assert set(body) == {"token", "type", "expires_in", "refresh_token", "refresh_expires_in", "user"}
     assert (body["type"], body["expires_in"], body["refresh_expires_in"]) == ("Bearer", 3600, 14 * 24 * 3600)
-    assert body["user"] == registered["user"]
-    assert access.verify(body["token"], key=SECRET_KEY, now=time.time()).user_id == registered["userId"]
+    assert body["user"] == ada.pair["user"]
+    assert access.verify(body["token"], key=SECRET_KEY, now=time.time()).user_id == ada.id
 
 
 @pytest.mark.parametrize(
@@ -60,10 +58,8 @@ def test_login_with_the_right_password_succeeds(
     ],
 )
 def test_login_with_a_wrong_credential_is_401(
-    client: FlaskClient, register: Register, credential: dict[str, Any]
+    client: FlaskClient, ada: Actor, credential: dict[str, Any]
 ) -> None:
-    register()
-
     answer = client.post(LOGIN, json=credential)
 
     assert answer.status_code == 401
@@ -75,13 +71,11 @@ def test_login_with_a_wrong_credential_is_401(
 
 
 def test_login_failure_is_logged_with_the_user_but_no_secret(
-    client: FlaskClient, register: Register, log_lines: list[dict[str, Any]]
+    ada: Actor, log_lines: list[dict[str, Any]]
 ) -> None:
-    user_id = register()["userId"]
+    ada.try_log_in(password="wrong horse")
 
-    Actor(client).try_log_in(password="wrong horse")
-
-    assert f"login_failed user_id={user_id}" in [line["message"] for line in log_lines]
+    assert f"login_failed user_id={ada.id}" in [line["message"] for line in log_lines]
     assert "wrong horse" not in str(log_lines)
 
 
@@ -98,12 +92,11 @@ def test_login_strengthens_a_hash_of_fewer_rounds(client: FlaskClient, client_of
     assert stored == [("ada", "$2b$05$"), ("eve", "$2b$04$")]
 
 
-def test_replaced_hash_is_not_overwritten(app: Flask, register: Register, sql: Sql) -> None:
-    user_id = register()["userId"]
+def test_replaced_hash_is_not_overwritten(app: Flask, ada: Actor, sql: Sql) -> None:
     before = sql("SELECT password FROM users")
     database = app.extensions["auth"].database
 
-    is_replaced = database.write(users.replace_hash, user_id, old="another", new="new")
+    is_replaced = database.write(users.replace_hash, ada.id, old="another", new="new")
 
     assert not is_replaced
     assert sql("SELECT password FROM users") == before

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.support import SECRET_KEY
-from tests.support.actor import REGISTER, ClientOf, Register
+from tests.support.actor import REGISTER, Actor, ClientOf
 from tests.support.apps import app_without_hash_slots
 from tests.support.database import MakeDatabase, Sql, run_sql
 from tests.support.registrations import ADA, try_register
@@ -116,10 +116,8 @@ def test_register_shows_the_username_as_typed(client: FlaskClient, sql: Sql) -> 
     ],
 )
 def test_register_of_what_is_taken_is_409_with_its_code(
-    client: FlaskClient, register: Register, sql: Sql, second: dict[str, Any], code: str
+    client: FlaskClient, ada: Actor, sql: Sql, second: dict[str, Any], code: str
 ) -> None:
-    register()
-
     answer = try_register(client, **second)
 
     assert answer.status_code == 409
@@ -128,11 +126,7 @@ def test_register_of_what_is_taken_is_409_with_its_code(
     assert sql("SELECT username, email FROM users") == [("ada", "ada@example.com")]
 
 
-def test_register_of_a_taken_username_and_email_is_409(
-    client: FlaskClient, register: Register, sql: Sql
-) -> None:
-    register()
-
+def test_register_of_a_taken_username_and_email_is_409(client: FlaskClient, ada: Actor, sql: Sql) -> None:
     answer = try_register(client, username="Ada", email="Ada@example.com")
 
     assert answer.status_code == 409
