@@ -20,7 +20,7 @@ def verbs(statements: list[str]) -> list[str]:
 
 def profile_statements(statements: list[str]) -> list[list[str]]:
     """Return which statements of a profile change each text holds; common table expressions precede them."""
-    return [re.findall("^SELECT id|UPDATE users", statement) for statement in statements]
+    return [re.findall("^SELECT (?:id|password)|UPDATE users", statement) for statement in statements]
 
 
 def test_register_is_one_transaction(recorded: RecordedService) -> None:
@@ -59,6 +59,16 @@ def test_change_of_a_name_is_one_select_and_one_update(recorded: RecordedService
     statements = recorded.statements(lambda: recorded.ada.change_profile(first_name="Ada"))
 
     assert profile_statements(statements) == [["SELECT id"], ["UPDATE users"]]
+
+
+def test_change_of_the_username_reads_the_password_in_between(recorded: RecordedService) -> None:
+    user = Actor(recorded.ada.client, "grace").register()
+
+    statements = recorded.statements(
+        lambda: user.change_profile(username="countess", current_password=user.password)
+    )
+
+    assert profile_statements(statements) == [["SELECT id"], ["SELECT password"], ["UPDATE users"]]
 
 
 def test_change_to_the_same_name_is_one_select(recorded: RecordedService) -> None:
