@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from config import Settings
+from db import Database
 from dev import postgres as embedded_postgres
 from runtime import logs
 from tests.support import SECRET_KEY, contract
@@ -71,6 +72,28 @@ def make_database(postgres_url: str) -> Iterator[MakeDatabase]:
     for name in names:
         drop = sql_text.SQL("DROP DATABASE {} WITH (FORCE)").format(sql_text.Identifier(name))
         run_sql(postgres_url, drop)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def url(make_database: MakeDatabase) -> str:
+    """The URL of a database that the tests of one file share."""
+    return make_database()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """The service's way to that database, with a pool of two connections."""
+    database = Database(url, pool_size=2)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def notes(url: str) -> Iterator[str]:
+    """The URL of that database, with an empty table `notes`."""
+    run_sql(url, "CREATE TABLE notes (note text)")
+    yield url
+    run_sql(url, "DROP TABLE notes")
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ COUNT = "SELECT count(*) FROM auth_sessions WHERE user_agent = 'over'"
 
 @pytest.fixture
 def auth(app: Flask) -> Auth:
-    services: Auth = app.extensions["auth"]
-    return services
+    auth: Auth = app.extensions["auth"]
+    return auth
 
 
 def messages(log_lines: list[dict[str, Any]]) -> list[str]:

@@ -15,13 +15,8 @@ from config import Settings
 from runtime import logs
 from tests.support import PASSWORD, SECRET_KEY
 from tests.support.actor import LOGIN, ME, REGISTER, Actor, ClientOf
-from tests.support.database import MakeDatabase, Sql, run_sql
+from tests.support.database import Sql, run_sql
 from tests.support.registrations import ADA
-
-
-@pytest.fixture(scope="module")
-def url(make_database: MakeDatabase) -> str:
-    return make_database()
 
 
 @pytest.fixture

@@ -31,11 +31,6 @@ __all__ = ["connections_at_once"]  # a fixture
 
 
 @pytest.fixture(scope="module")
-def url(make_database: MakeDatabase) -> str:
-    return make_database()
-
-
-@pytest.fixture(scope="module")
 def running(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
     with serving_ada(tmp_path_factory.mktemp("service") / "log", DB_URL=url) as started:
         yield started

@@ -1,4 +1,4 @@
-"""A refresh token that was replaced before: a second tab gets the same successor, a replay ends it all."""
+"""What a refresh token means: it is current, was replaced a moment ago, or was stolen (replay)."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
