@@ -1,14 +1,12 @@
 """Clients that write their requests by hand, to a service that runs in a process of its own."""
 
 import re
-import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import requests
 
 from tests.support import SECRET_KEY, service
@@ -62,13 +60,3 @@ def wait_for_log(running: service.Service, pattern: str) -> None:
     while not re.search(pattern, running.log.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@pytest.fixture
-def connections_at_once() -> Iterator[int]:
-    """Raise the limit of open files, which is often 1024, and return how many connections it allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = min(hard, 4096)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    yield min(1400, allowed - 300)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -12,7 +12,6 @@ from functools import partial
 import pytest
 import requests
 
-from tests.support import faulty_postgres
 from tests.support.actor import LOGIN
 from tests.support.database import held_open, run_sql
 from tests.support.faulty_postgres import FaultyPostgres
@@ -26,12 +25,6 @@ from tests.support.service_user import (
 )
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyPostgres]:
-    with faulty_postgres.running(tmp_path_factory.mktemp("faulty")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

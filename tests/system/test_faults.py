@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.support import faulty_postgres
 from tests.support.actor import Reply
 from tests.support.database import held_open, run_sql
 from tests.support.faulty_postgres import FaultyPostgres
@@ -19,12 +18,6 @@ from tests.support.service_user import ServiceUser, assert_recovered, assert_ref
 pytestmark = pytest.mark.slow
 
 HEALTH_SECONDS = 3.0
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyPostgres]:
-    with faulty_postgres.running(tmp_path_factory.mktemp("faulty")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

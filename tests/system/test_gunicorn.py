@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,17 +18,9 @@ import requests
 from tests.support import SECRET_KEY, service
 from tests.support.actor import Actor, HttpClient
 from tests.support.database import MakeDatabase, run_sql
-from tests.support.raw_http import raw_answer, seconds_of_health, serving_ada, wait_for_log
+from tests.support.raw_http import raw_answer, seconds_of_health, wait_for_log
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def running(
-    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[service.Service]:
-    with serving_ada(tmp_path_factory.mktemp("service") / "log", DB_URL=make_database()) as started:
-        yield started
 
 
 def wait_for_workers(running: service.Service, count: int) -> list[int]:

@@ -4,7 +4,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 import requests
 
 from tests.support import SECRET_KEY, service
-from tests.support.database import MakeDatabase
 from tests.support.raw_http import (
     LIVE,
     ONE_SMALL_WORKER,
@@ -20,7 +18,6 @@ from tests.support.raw_http import (
     connect,
     read_all,
     seconds_of_health,
-    serving_ada,
 )
 
 pytestmark = pytest.mark.slow
@@ -30,14 +27,8 @@ CHUNKED = REGISTER_HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def environ(make_database: MakeDatabase) -> dict[str, str]:
-    return {"DB_URL": make_database(), "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"} | ONE_SMALL_WORKER
-
-
-@pytest.fixture(scope="module")
-def running(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
-    with serving_ada(tmp_path_factory.mktemp("service") / "log", **environ) as started:
-        yield started
+def environ(url: str) -> dict[str, str]:
+    return {"DB_URL": url, "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"} | ONE_SMALL_WORKER
 
 
 def seconds_until_closed(running: service.Service, sent: bytes) -> tuple[bytes, float]:

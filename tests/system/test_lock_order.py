@@ -42,31 +42,29 @@ def change(user: Actor, **fields: object) -> Any:
     return user.change_profile(current_password=PASSWORD, **fields)
 
 
-def test_deletion_against_revoking_the_other_sessions_is_no_deadlock(ada: Actor, database_url: str) -> None:
+def test_deletion_against_revoking_the_other_sessions_is_no_deadlock(ada: Actor, url: str) -> None:
     phone, tablet = ada.elsewhere(), ada.elsewhere()
     ada.refresh()  # its row lies behind the others now, in the order of a deletion
-    before = deadlocks(database_url)
+    before = deadlocks(url)
 
     revocation, deletion = wait_for_both(
-        database_url,
+        url,
         phone.revoke_other_sessions,
         tablet.delete,
         held=f"SELECT FROM auth_sessions WHERE user_id = {ada.id} ORDER BY id LIMIT 1 FOR UPDATE",
     )
 
     assert (revocation.status_code, deletion.status_code) == (204, 204)
-    assert deadlocks(database_url) == before
+    assert deadlocks(url) == before
 
 
-def test_password_change_against_revoking_the_other_sessions_is_no_deadlock(
-    ada: Actor, database_url: str
-) -> None:
+def test_password_change_against_revoking_the_other_sessions_is_no_deadlock(ada: Actor, url: str) -> None:
     """Both are held up at the same session, so that they meet there."""
     phone, tablet = ada.elsewhere(), ada.elsewhere()
-    before = deadlocks(database_url)
+    before = deadlocks(url)
 
     password_change, revocation = wait_for_both(
-        database_url,
+        url,
         ada.change_password,
         phone.revoke_other_sessions,
         held=f"SELECT FROM auth_sessions WHERE id = {tablet.session_id} FOR UPDATE",
@@ -74,11 +72,11 @@ def test_password_change_against_revoking_the_other_sessions_is_no_deadlock(
 
     assert password_change.status_code in (200, 401)
     assert revocation.status_code in (204, 401)
-    assert deadlocks(database_url) == before
+    assert deadlocks(url) == before
 
 
 def test_two_users_who_take_each_others_usernames_get_a_conflict(
-    ada: Actor, new_user: NewUser, database_url: str
+    ada: Actor, new_user: NewUser, url: str
 ) -> None:
     """Both are held up at their new emails: each has let go of a username before it asks for the other.
 
@@ -88,20 +86,20 @@ def test_two_users_who_take_each_others_usernames_get_a_conflict(
     bob = new_user("bob")
     broken_deadlocks = 0
     for _ in range(5):
-        before = deadlocks(database_url)
+        before = deadlocks(url)
 
         answers = wait_for_both(
-            database_url,
+            url,
             partial(change, ada, username="BOB", email="one@example.com"),
             partial(change, bob, username="ADA", email="two@example.com"),
             held="INSERT INTO users (username, email, password)"
             " VALUES ('one', 'one@example.com', '-'), ('two', 'two@example.com', '-')",
         )
 
-        broken_deadlocks = deadlocks(database_url) - before
+        broken_deadlocks = deadlocks(url) - before
         refusals = {(answer.status_code, answer.get_json()["code"]) for answer in answers}
         assert refusals <= {(409, "username_taken"), (503, "database_unavailable")}
-        assert run_sql(database_url, "SELECT username FROM users ORDER BY id") == [("ada",), ("bob",)]
+        assert run_sql(url, "SELECT username FROM users ORDER BY id") == [("ada",), ("bob",)]
         if broken_deadlocks == 1:
             break
     assert broken_deadlocks == 1  # else nothing was repeated
@@ -144,14 +142,12 @@ def devices_of_a_new_user(new_user: NewUser, url: str) -> list[Actor]:
 
 
 @pytest.mark.parametrize("first", CALLS)
-def test_any_two_calls_of_one_user_at_once_are_no_deadlock(
-    new_user: NewUser, database_url: str, first: str
-) -> None:
-    before = deadlocks(database_url)
+def test_any_two_calls_of_one_user_at_once_are_no_deadlock(new_user: NewUser, url: str, first: str) -> None:
+    before = deadlocks(url)
     for one, another in combinations_with_replacement(CALLS, 2):
         if one != first:
             continue
-        devices = devices_of_a_new_user(new_user, database_url)
+        devices = devices_of_a_new_user(new_user, url)
 
         answers = at_once(
             partial(CALLS[one], devices[0], devices[4]),
@@ -161,4 +157,4 @@ def test_any_two_calls_of_one_user_at_once_are_no_deadlock(
         )
 
         assert max(statuses(answers)) < 500, (one, another)
-    assert deadlocks(database_url) == before
+    assert deadlocks(url) == before

@@ -1,12 +1,10 @@
 """Requests byte by byte: limits, refusals, pipelining and 100-continue."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support import service
-from tests.support.database import MakeDatabase
 from tests.support.raw_http import (
     LIVE,
     REGISTER_HEAD,
@@ -14,20 +12,11 @@ from tests.support.raw_http import (
     raw_answer,
     read_all,
     seconds_of_health,
-    serving_ada,
     wait_for_log,
 )
 from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def running(
-    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[service.Service]:
-    with serving_ada(tmp_path_factory.mktemp("service") / "log", DB_URL=make_database()) as started:
-        yield started
 
 
 @pytest.mark.parametrize(

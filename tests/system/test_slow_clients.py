@@ -4,7 +4,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,22 +17,12 @@ from tests.support.database import MakeDatabase, run_sql
 from tests.support.raw_http import (
     REGISTER_HEAD,
     connect,
-    connections_at_once,
     read_all,
     seconds_of_health,
-    serving_ada,
 )
 from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["connections_at_once"]  # a fixture
-
-
-@pytest.fixture(scope="module")
-def running(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
-    with serving_ada(tmp_path_factory.mktemp("service") / "log", DB_URL=url) as started:
-        yield started
 
 
 @pytest.fixture

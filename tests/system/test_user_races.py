@@ -16,7 +16,7 @@ def change(user: Actor, **fields: object) -> partial[object]:
 
 
 def test_two_patches_for_one_name_are_one_success_and_one_conflict(
-    ada: Actor, new_user: NewUser, database_url: str
+    ada: Actor, new_user: NewUser, url: str
 ) -> None:
     bob = new_user("bob")
     for n in range(15):
@@ -27,12 +27,12 @@ def test_two_patches_for_one_name_are_one_success_and_one_conflict(
         assert statuses(answers) == {200: 1, 409: 1}
         [conflict] = [answer for answer in answers if answer.status_code == 409]
         assert conflict.get_json()["code"] == "username_taken"
-        owners = run_sql(database_url, "SELECT id FROM users WHERE lower(username) = %s", wanted)
+        owners = run_sql(url, "SELECT id FROM users WHERE lower(username) = %s", wanted)
         assert owners == [(ada.id if answers[0].status_code == 200 else bob.id,)]
 
 
 def test_two_patches_for_one_email_are_one_success_and_one_conflict(
-    ada: Actor, new_user: NewUser, database_url: str
+    ada: Actor, new_user: NewUser, url: str
 ) -> None:
     bob = new_user("bob")
     for n in range(5):
@@ -41,10 +41,10 @@ def test_two_patches_for_one_email_are_one_success_and_one_conflict(
         answers = at_once(*[change(user, email=wanted) for user in (ada, bob)])
 
         assert statuses(answers) == {200: 1, 409: 1}
-        assert run_sql(database_url, "SELECT count(*) FROM users WHERE email = %s", wanted) == [(1,)]
+        assert run_sql(url, "SELECT count(*) FROM users WHERE email = %s", wanted) == [(1,)]
 
 
-def test_patches_of_different_fields_at_once_are_all_kept(ada: Actor, database_url: str) -> None:
+def test_patches_of_different_fields_at_once_are_all_kept(ada: Actor, url: str) -> None:
     for n in range(10):
         answers = at_once(
             change(ada, first_name=f"A{n}"),
@@ -53,7 +53,7 @@ def test_patches_of_different_fields_at_once_are_all_kept(ada: Actor, database_u
         )
 
         assert statuses(answers) == {200: 3}
-        row = run_sql(database_url, "SELECT first_name, last_name, email FROM users")
+        row = run_sql(url, "SELECT first_name, last_name, email FROM users")
         assert row == [(f"A{n}", f"B{n}", f"c{n}@example.com")]
 
 
@@ -121,9 +121,7 @@ def test_two_password_changes_at_once_are_one_success(new_user: NewUser) -> None
         assert user.try_log_in(password=lost_password).status_code == 401
 
 
-def test_deletion_against_every_other_call_leaves_no_row_and_no_token(
-    new_user: NewUser, database_url: str
-) -> None:
+def test_deletion_against_every_other_call_leaves_no_row_and_no_token(new_user: NewUser, url: str) -> None:
     for n in range(8):
         user = new_user(f"user{n}")
         mine, doomed, other, third = [user.elsewhere() for _ in range(4)]
@@ -145,14 +143,14 @@ def test_deletion_against_every_other_call_leaves_no_row_and_no_token(
 
         assert deletion.status_code in (204, 401)
         assert statuses([deletion, *answers]).keys() <= {200, 204, 401, 404}
-        assert run_sql(database_url, "SELECT id FROM users") == []
-        assert run_sql(database_url, "SELECT id FROM auth_sessions") == []
+        assert run_sql(url, "SELECT id FROM users") == []
+        assert run_sql(url, "SELECT id FROM auth_sessions") == []
         issued = [answer.get_json() for answer in answers if "refresh_token" in answer.text]
         devices = [user, mine, doomed, other, third, *(user.holding(pair) for pair in issued)]
         assert all(device.is_over() for device in devices)
 
 
-def test_deletion_against_a_password_change_is_one_success(new_user: NewUser, database_url: str) -> None:
+def test_deletion_against_a_password_change_is_one_success(new_user: NewUser, url: str) -> None:
     for n in range(10):
         user = new_user(f"user{n}")
         phone = user.elsewhere()
@@ -162,5 +160,5 @@ def test_deletion_against_a_password_change_is_one_success(new_user: NewUser, da
         assert deletion.status_code in (204, 401, 403)
         assert password_change.status_code in (200, 401, 403)
         assert (deletion.status_code == 204) != (password_change.status_code == 200)
-        rows = run_sql(database_url, "SELECT id FROM users WHERE id = %s", user.id)
+        rows = run_sql(url, "SELECT id FROM users WHERE id = %s", user.id)
         assert rows == ([] if deletion.status_code == 204 else [(user.id,)])

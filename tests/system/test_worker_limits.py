@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -17,34 +16,23 @@ import pytest
 import requests
 
 from tests.support import SECRET_KEY, service
-from tests.support.database import MakeDatabase
 from tests.support.raw_http import (
     LIVE,
     ONE_SMALL_WORKER,
     REGISTER_HEAD,
     connect,
-    connections_at_once,
     read_all,
     seconds_of_health,
-    serving_ada,
     wait_for_log,
 )
 from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["connections_at_once"]  # a fixture
-
 
 @pytest.fixture(scope="module")
-def environ(make_database: MakeDatabase) -> dict[str, str]:
-    return {"DB_URL": make_database(), "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"} | ONE_SMALL_WORKER
-
-
-@pytest.fixture(scope="module")
-def running(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
-    with serving_ada(tmp_path_factory.mktemp("service") / "log", **environ) as started:
-        yield started
+def environ(url: str) -> dict[str, str]:
+    return {"DB_URL": url, "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"} | ONE_SMALL_WORKER
 
 
 def test_silent_connections_give_way_to_new_ones(environ: dict[str, str], tmp_path: Path) -> None:
