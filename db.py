@@ -82,6 +82,7 @@ class Database:
         # Python waits for PostgreSQL instead of libpq, which makes deadlines possible: libpq waits for a
         # frozen server for ever.
         psycopg2.extensions.set_wait_callback(wait)
+        _read_version()  # without a readable schema.sql fail here, where the trial of a SIGHUP sees it
         connect = Hosts(url, statement_seconds=STATEMENT_SECONDS).connect
         self._schema = SchemaState(connect, _read_version)
         self._pool = Pool(connect, size=pool_size, max_waiters=MAX_POOL_WAITERS, wait_seconds=WAIT_SECONDS)

@@ -31,7 +31,7 @@ forget_previous_release()
 
 import db  # noqa: E402
 from config import ConfigError, Settings, read_environment  # noqa: E402
-from runtime import addresses, capacity, handover, logs, open_files, shared_slots  # noqa: E402
+from runtime import addresses, background, capacity, handover, logs, open_files, shared_slots  # noqa: E402
 from runtime.worker import BufferingWorker  # noqa: E402
 
 try:
@@ -131,9 +131,7 @@ def log_capacity(cfg: Config) -> None:
 def post_worker_init(worker: BufferingWorker) -> None:
     """Start the threads of a worker that answer no request; gunicorn calls this once in each worker."""
     logs.start_writer()
-    extensions = getattr(worker.wsgi, "extensions", {})  # gunicorn can serve an application without them
-    for start in extensions.get("background", ()):
-        start()
+    background.start_all(worker.wsgi)
 
 
 def worker_exit(_server: Arbiter, _worker: BufferingWorker) -> None:

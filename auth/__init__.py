@@ -11,7 +11,7 @@ from auth.passwords import PasswordHasher
 from auth.services import Auth
 from config import Settings
 from db import Database
-from runtime import shared_slots
+from runtime import background, shared_slots
 
 __all__ = ["features", "init_app"]
 
@@ -27,7 +27,6 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
         shared=shared_slots.inherited(settings.hash_slots),
     )
     app.extensions["auth"] = Auth(settings, database, passwords)
-    # A server calls these once in each process that answers requests.
-    app.extensions.setdefault("background", []).append(partial(housekeeping.start, database))
+    background.add(app, partial(housekeeping.start, database))
     error_handlers.init_app(app)
     app.register_blueprint(bp)

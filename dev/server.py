@@ -16,6 +16,7 @@ from config import ConfigError, Settings, read_environment
 from dev import DATA_FOLDER, POSTGRES_FOLDER, StartError, secret_key
 from dev import postgres as embedded_postgres
 from ops import health, openapi
+from runtime import background
 
 HOST = "127.0.0.1"  # the debugger runs any code that it receives
 # For the required variables, so that the others can be checked before there is a database or a key.
@@ -34,8 +35,7 @@ def run(create_app: Callable[[Settings], Flask]) -> None:
             sys.exit(str(exc))
         app.add_url_rule("/", "index", lambda: redirect("/docs"))
         if is_running_from_reloader() or not settings.debug:  # with a reloader its parent answers nothing
-            for start in app.extensions["background"]:
-                start()
+            background.start_all(app)
         _serve(app, settings)
 
 

@@ -12,8 +12,8 @@ def ask() -> tuple[str, int]:
     """Return a line for the operator and the exit status: 0 if the service is healthy, else 1."""
     # An env-file may leave a byte order mark, blanks or quotes around the value.
     port = os.environ.get("PORT", "").strip("\ufeff \t\r\n\"'") or "8080"
-    connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT_SECONDS)
     try:
+        connection = HTTPConnection("127.0.0.1", int(port), timeout=TIMEOUT_SECONDS)
         connection.request("GET", "/health")
         answer = connection.getresponse()
         body = json.loads(answer.read())

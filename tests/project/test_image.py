@@ -199,14 +199,22 @@ def test_healthcheck_without_the_service_says_so_in_one_line(image: Path) -> Non
     assert re.fullmatch(r"unhealthy: no answer \(ConnectionRefusedError: .+\)\n", output)
 
 
+def test_healthcheck_with_a_port_that_is_no_number_says_so_in_one_line(image: Path) -> None:
+    status, output = healthcheck(image, "http")
+
+    assert status == 1
+    assert output.startswith("unhealthy: no answer (ValueError: ")
+    assert output.count("\n") == 1
+
+
 def test_healthcheck_asks_the_default_port_when_none_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Mock(side_effect=ConnectionRefusedError)
     monkeypatch.setattr(healthcheck_module, "HTTPConnection", connection)
     monkeypatch.setenv("PORT", "")
 
-    with pytest.raises(ConnectionRefusedError):
-        healthcheck_module.ask()
+    _, status = healthcheck_module.ask()
 
+    assert status == 1
     assert connection.call_args.args == ("127.0.0.1", DEFAULTS.port)
 
 

@@ -113,15 +113,19 @@ def test_hangup_serves_nothing_but_the_new_release(running: service.Service) -> 
             "gunicorn.conf.py", "nothing\n", "name 'nothing' is not defined", id="broken gunicorn.conf.py"
         ),
         pytest.param("ops/openapi.py", "def init_app() -> None: ...\n", "TypeError", id="create_app() fails"),
+        pytest.param("schema.sql", None, "No such file or directory", id="file that only the database needs"),
     ],
 )
 def test_hangup_with_what_cannot_start_leaves_the_workers_serving(
-    running: service.Service, name: str, text: str, reason: str
+    running: service.Service, name: str, text: str | None, reason: str
 ) -> None:
     path = running.code / name
     good = path.read_text()
     workers = running.workers()
-    path.write_text(text)
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
     try:
         running.process.send_signal(signal.SIGHUP)
         until(lambda: any(line.startswith("reload_refused: ") and reason in line for line in lines(running)))

@@ -102,7 +102,7 @@ def require_described(answer: TestResponse) -> None:
         environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"], answer.status_code, headers, answer.data
     )
     differences = problems(received)
-    assert not differences, f"{received} is not what openapi.yaml says: {'; '.join(differences)}"
+    assert not differences, f"openapi.yaml does not describe this: {'; '.join(differences)}. {received}"
 
 
 def accepts(schema: dict[str, Any], value: object) -> bool:
