@@ -60,6 +60,16 @@ def test_sign_in_beyond_the_limit_revokes_the_oldest_session(ada: Actor, sql: Sq
     assert sql("SELECT count(*) FROM auth_sessions WHERE user_agent = 'script'") == [(MAX_SESSIONS - 1,)]
 
 
+def test_sign_in_beside_a_host_whose_clock_is_ahead_keeps_its_own_session(ada: Actor, sql: Sql) -> None:
+    add_sessions(sql, MAX_SESSIONS, agent="script")
+    sql("UPDATE auth_sessions SET created_at = now() + interval '2 s'")
+
+    newest = ada.elsewhere()
+
+    assert newest.me().status_code == 200
+    assert sql("SELECT count(*) FROM auth_sessions") == [(MAX_SESSIONS,)]
+
+
 def test_sign_in_at_the_limit_revokes_nothing(ada: Actor, sql: Sql) -> None:
     add_sessions(sql, MAX_SESSIONS - 2, agent="script")
 
