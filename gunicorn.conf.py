@@ -130,7 +130,7 @@ def log_capacity(cfg: Config) -> None:
 
 def post_worker_init(worker: BufferingWorker) -> None:
     """Start the threads of a worker that answer no request; gunicorn calls this once in each worker."""
-    logs.start_writer()
+    background.start_one(logs.start_writer)
     background.start_all(worker.wsgi)
 
 

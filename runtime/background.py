@@ -19,15 +19,16 @@ def add(app: Any, start: Callable[[], None]) -> None:
 
 
 def start_all(app: Any) -> None:
-    """Start everything that was added to `app`. A failure is logged: the process answers requests anyway.
+    """Start everything that was added to `app`. The process answers requests, whatever fails to start.
 
     app: a Flask app, or another WSGI application, to which nothing was added.
     """
     for start in getattr(app, "extensions", {}).get(_KEY, ()):
-        _start(start)
+        start_one(start)
 
 
-def _start(start: Callable[[], None]) -> None:
+def start_one(start: Callable[[], None]) -> None:
+    """Call `start`. A failure is logged: the system may allow no more threads."""
     try:
         start()
     except Exception:
