@@ -1,4 +1,4 @@
-"""What is over is removed, by one worker at a time, also if nobody logs in."""
+"""Expired sessions are removed, by one worker at a time, also if nobody logs in."""
 
 import time
 from pathlib import Path
@@ -15,13 +15,7 @@ from db import Cursor, Database
 from tests.support import SECRET_KEY, service
 from tests.support.actor import Actor
 from tests.support.database import MakeDatabase, Sql, held_open, run_sql
-
-OVER = (
-    "INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,"
-    " expires_at, ip, user_agent) SELECT id, sha256(('h' || n)::bytea), ''::bytea, now(), now(),"
-    " now() - interval '1 s', now(), '', 'over' FROM users, generate_series(1, %s) AS n"
-)
-COUNT = "SELECT count(*) FROM auth_sessions WHERE user_agent = 'over'"
+from tests.support.expired_sessions import ADD, COUNT
 
 
 @pytest.fixture
@@ -34,10 +28,10 @@ def messages(log_lines: list[dict[str, Any]]) -> list[str]:
     return [line["message"] for line in log_lines if line["logger"] == "auth"]
 
 
-def test_run_removes_all_sessions_that_are_over(
+def test_run_removes_all_expired_sessions(
     ada: Actor, auth: Auth, sql: Sql, log_lines: list[dict[str, Any]]
 ) -> None:
-    sql(OVER, 2 * BATCH_ROWS + 1)
+    sql(ADD, 2 * BATCH_ROWS + 1)
 
     housekeeping.run(auth.database)
 
@@ -55,7 +49,7 @@ def test_run_without_work_is_silent(ada: Actor, auth: Auth, log_lines: list[dict
 def test_run_beside_another_worker_leaves_the_work_to_it(
     ada: Actor, auth: Auth, settings: Settings, sql: Sql
 ) -> None:
-    sql(OVER, 1)
+    sql(ADD, 1)
 
     with held_open(settings.db_url, f"SELECT pg_advisory_xact_lock({LOCK})"):
         housekeeping.run(auth.database)
@@ -69,9 +63,11 @@ def test_run_beside_another_worker_leaves_the_work_to_it(
 
 
 def test_run_skips_a_session_that_is_locked(ada: Actor, auth: Auth, settings: Settings, sql: Sql) -> None:
-    sql(OVER, 2)
+    sql(ADD, 2)
 
-    with held_open(settings.db_url, "SELECT FROM auth_sessions WHERE user_agent = 'over' LIMIT 1 FOR UPDATE"):
+    with held_open(
+        settings.db_url, "SELECT FROM auth_sessions WHERE user_agent = 'expired' LIMIT 1 FOR UPDATE"
+    ):
         housekeeping.run(auth.database)
         beside = sql(COUNT)
 
@@ -99,13 +95,15 @@ def test_run_that_fails_is_one_log_line(
 
 
 @pytest.mark.slow
-def test_worker_removes_what_is_over_without_any_request(make_database: MakeDatabase, tmp_path: Path) -> None:
+def test_worker_removes_expired_sessions_without_any_request(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
     url = make_database()
-    sooner = "sed -i 's/_SECONDS = [0-9.]*/_SECONDS = 0.2/' auth/housekeeping.py"
+    sooner = "sed -i 's/^FIRST_SECONDS = [0-9.]*/FIRST_SECONDS = 0.2/' auth/housekeeping.py"
 
     with service.running(tmp_path / "log", before=sooner, DB_URL=url, SECRET_KEY=SECRET_KEY):
         run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
-        run_sql(url, OVER, BATCH_ROWS + 1)
+        run_sql(url, ADD, BATCH_ROWS + 1)
         deadline = time.monotonic() + 20
         while run_sql(url, COUNT) != [(0,)]:
             assert time.monotonic() < deadline

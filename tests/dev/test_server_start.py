@@ -12,7 +12,7 @@ import jwt
 import pytest
 import requests
 
-from dev import StartError, server
+from dev import StartError, postgres, server
 from tests.support import ROOT, SECRET_KEY
 from tests.support.actor import Actor
 from tests.support.database import MakeDatabase, run_sql
@@ -25,11 +25,26 @@ from tests.support.development import (
     serving,
     wait_until,
 )
+from tests.support.expired_sessions import ADD, COUNT
 from tests.support.registrations import ADA
 
 pytestmark = pytest.mark.slow
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+
+
+@pytest.mark.parametrize("debug", ["0", "1"], ids=["plain", "with the reloader"])
+def test_expired_sessions_are_removed_without_any_request(tree: Path, debug: str) -> None:
+    module = tree / "auth" / "housekeeping.py"
+    module.write_text(module.read_text().replace("FIRST_SECONDS = 60.0", "FIRST_SECONDS = 5.0"))
+
+    with serving(tree, BCRYPT_ROUNDS="4", FLASK_DEBUG=debug) as started:
+        assert requests.post(f"{started.url}/api/auth/register", json=ADA, timeout=10).status_code == 201
+        url = postgres.find_running(tree / ".data" / "postgres")
+        assert url
+        run_sql(url, ADD, 3)
+
+        assert wait_until(lambda: run_sql(url, COUNT) == [(0,)])
 
 
 @needs_curl

@@ -1,6 +1,7 @@
 """Services in processes of their own, users who call them, and a PostgreSQL that misbehaves.
 
-`running` is gunicorn with production's settings, `workers` has two workers. `environ` may be overridden.
+`running` is gunicorn with production's settings, `workers` has two workers. `environ` may be overridden. A
+module uses one of them: both register ada on the database of the module.
 """
 
 import resource
