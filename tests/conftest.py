@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from flask import Flask
@@ -41,6 +42,29 @@ def answers_keep_the_contract() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FlaskClient, "open", checked)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases() -> Iterator[WeakSet[Database]]:
+    """Every Database that the tests make in this process."""
+    instances: WeakSet[Database] = WeakSet()
+    initialise = Database.__init__
+
+    def initialise_and_add(self: Database, *args: Any, **kwargs: Any) -> None:
+        initialise(self, *args, **kwargs)
+        instances.add(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "__init__", initialise_and_add)
+        yield instances
+
+
+@pytest.fixture(scope="module", autouse=True)
+def idle_connections_are_closed(databases: WeakSet[Database]) -> Iterator[None]:
+    """Close idle connections after each module: an ordinary user may open no more than 1024 files."""
+    yield
+    for database in databases:
+        database.close()
 
 
 @pytest.fixture(scope="session")
