@@ -192,10 +192,10 @@ def revoke_surplus(cur: Cursor, user_id: int, *, keep: int, at_most: int, now: d
 
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
     """Delete up to `at_most` sessions that have ended, and return how many. Skips locked rows."""
+    # A subquery in the DELETE could run once for each row, and each time lock, and delete, other rows.
     cur.execute(
         """
-        DELETE FROM auth_sessions
-        WHERE id IN (
+        WITH expired AS MATERIALIZED (
             SELECT id
             FROM auth_sessions
             WHERE valid_until <= %s
@@ -203,6 +203,9 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
             LIMIT %s
             FOR UPDATE SKIP LOCKED
         )
+        DELETE FROM auth_sessions
+        USING expired
+        WHERE auth_sessions.id = expired.id
         """,
         (now, at_most),
     )

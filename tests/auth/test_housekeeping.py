@@ -12,6 +12,7 @@ from auth.housekeeping import BATCH_ROWS, LOCK
 from auth.services import Auth
 from config import Settings
 from db import Cursor, Database
+from runtime import clock
 from tests.support import SECRET_KEY, service
 from tests.support.actor import Actor
 from tests.support.database import MakeDatabase, Sql, held_open, run_sql
@@ -38,6 +39,21 @@ def test_run_removes_all_expired_sessions(
     assert sql(COUNT) == [(0,)]
     assert ada.me().status_code == 200
     assert messages(log_lines) == [f"sessions_purged count={2 * BATCH_ROWS + 1}"]
+
+
+def test_batch_is_never_larger_than_asked_for(make_database: MakeDatabase) -> None:
+    url = make_database()
+    database = Database(url)
+    database.apply_schema()
+    run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
+    run_sql(url, ADD, 1)
+    run_sql(url, "ANALYZE auth_sessions")  # PostgreSQL then plans for a table of one row
+    run_sql(url, ADD.replace("'h'", "'i'"), 30)
+
+    removed = database.write(housekeeping.purge, now=clock.now(), at_most=20)
+
+    assert removed == 20
+    assert run_sql(url, COUNT) == [(11,)]
 
 
 def test_run_without_work_is_silent(ada: Actor, auth: Auth, log_lines: list[dict[str, Any]]) -> None:
