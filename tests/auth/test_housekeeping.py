@@ -115,11 +115,12 @@ def test_worker_removes_expired_sessions_without_any_request(
     make_database: MakeDatabase, tmp_path: Path
 ) -> None:
     url = make_database()
+    Database(url).apply_schema()
+    run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
+    run_sql(url, ADD, BATCH_ROWS + 1)
     sooner = "sed -i 's/^FIRST_SECONDS = [0-9.]*/FIRST_SECONDS = 0.2/' auth/housekeeping.py"
 
     with service.running(tmp_path / "log", before=sooner, DB_URL=url, SECRET_KEY=SECRET_KEY):
-        run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
-        run_sql(url, ADD, BATCH_ROWS + 1)
         deadline = time.monotonic() + 20
         while run_sql(url, COUNT) != [(0,)]:
             assert time.monotonic() < deadline

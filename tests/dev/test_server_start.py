@@ -35,15 +35,19 @@ needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not in
 
 @pytest.mark.parametrize("debug", ["0", "1"], ids=["plain", "with the reloader"])
 def test_expired_sessions_are_removed_without_any_request(tree: Path, debug: str) -> None:
-    module = tree / "auth" / "housekeeping.py"
-    module.write_text(module.read_text().replace("FIRST_SECONDS = 60.0", "FIRST_SECONDS = 5.0"))
-
-    with serving(tree, BCRYPT_ROUNDS="4", FLASK_DEBUG=debug) as started:
+    with serving(tree, BCRYPT_ROUNDS="4") as started:
         assert requests.post(f"{started.url}/api/auth/register", json=ADA, timeout=10).status_code == 201
         url = postgres.find_running(tree / ".data" / "postgres")
         assert url
         run_sql(url, ADD, 3)
+    module = tree / "auth" / "housekeeping.py"
+    text = module.read_text()
+    assert "FIRST_SECONDS = 60.0" in text
+    module.write_text(text.replace("FIRST_SECONDS = 60.0", "FIRST_SECONDS = 0.2"))
 
+    with serving(tree, BCRYPT_ROUNDS="4", FLASK_DEBUG=debug):
+        url = postgres.find_running(tree / ".data" / "postgres")
+        assert url
         assert wait_until(lambda: run_sql(url, COUNT) == [(0,)])
 
 
