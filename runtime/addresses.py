@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 MAX_PORT_WAIT_SECONDS = 5.0  # until a process that is being replaced has closed its port
 
@@ -28,6 +28,17 @@ def of_client(text: str) -> str:
     except ValueError:
         return ""
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+@lru_cache(maxsize=256)
+def network(text: str) -> str:
+    """Return the network by which a limit counts clients: IPv4 in full, IPv6 by its /64.
+
+    A provider gives every subscriber a /64, and a client there chooses a new address whenever it likes. text:
+    as `of_client` accepts it. Returns "" if the text is not an address.
+    """
+    address = of_client(text)
+    return str(IPv6Network((address, 64), strict=False)) if ":" in address else address
 
 
 def to_listen_on(port: int) -> list[str]:

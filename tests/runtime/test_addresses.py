@@ -35,6 +35,32 @@ def test_address_of_a_client(text: str, address: str) -> None:
     assert addresses.of_client(text) == address
 
 
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("1.2.3.4", "1.2.3.4"),
+        ("1.2.3.4:5678", "1.2.3.4"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("2001:DB8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::1", "2001:db8:0:2::/64"),
+        ("[2001:db8:0:1::1]:443", "2001:db8:0:1::/64"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:1:1:1:1:1:1", "2001:db8:1:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("[::ffff:1.2.3.4]:80", "1.2.3.4"),
+        ("::ffff:102:304", "1.2.3.4"),
+        ("", ""),
+        ("unknown", ""),
+        ("2001:db8::/64", ""),
+        ("[1.2.3.4", ""),
+    ],
+)
+def test_network_of_a_client(text: str, network: str) -> None:
+    assert addresses.network(text) == network
+
+
 def test_service_listens_on_both_versions_of_ip() -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("this kernel has no IPv6")
