@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime import capacity, declarations, environment, settings
 from runtime.declarations import Computed, setting
 from runtime.declarations import ConfigError as ConfigError  # callers catch it from here
-from runtime.settings import WholeNumber
+from runtime.settings import Rate, WholeNumber
 
 SAMPLE_SECRET_KEY = "development-only-secret-key-do-not-deploy"  # noqa: S105
 SAMPLE_SECRET_KEYS = frozenset(
@@ -24,7 +24,7 @@ MIN_SAFE_BCRYPT_ROUNDS = 10  # OWASP Password Storage Cheat Sheet
 FOREIGN_WORDS = ("FLASK",)  # FLASK_APP and others that begin so belong to Flask
 
 BASICS, BROWSERS, SESSIONS = "Basics", "Browsers", "Tokens and sessions"
-PROXIES, PASSWORDS, LOGGING, CAPACITY = "Proxies", "Passwords", "Logging", "Capacity"
+PROXIES, PASSWORDS, LIMITS, LOGGING, CAPACITY = "Proxies", "Passwords", "Limits", "Logging", "Capacity"
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,43 @@ class Settings:
         group=PASSWORDS,
         default=8,
         help="Length of the shortest password that a user may choose, in characters.",
+    )
+    rate_limits: bool = setting(
+        settings.switch,
+        group=LIMITS,
+        default=True,
+        help="Whether the limits below hold, over all replicas. `N/period` allows N at once, refilled evenly"
+        " over the period.",
+    )
+    limit_address_failures: Rate = setting(
+        settings.rate,
+        group=LIMITS,
+        default=Rate(100, "10m"),
+        help="Failed proofs of identity of any kind, for each client address (IPv6: its /64).",
+    )
+    limit_account_failures: Rate = setting(
+        settings.rate,
+        group=LIMITS,
+        default=Rate(10, "10m"),
+        help="Failed logins by strangers, for each account under all its names.",
+    )
+    limit_device_failures: Rate = setting(
+        settings.rate,
+        group=LIMITS,
+        default=Rate(10, "10m"),
+        help="Failed logins by a known device, for each account and device.",
+    )
+    lockout_failures: int = setting(
+        WholeNumber(0, 999999),
+        group=LIMITS,
+        default=100,
+        help="Failed logins in a row after which only known devices may try. 0 locks nobody out.",
+    )
+    limit_registrations: Rate = setting(
+        settings.rate,
+        group=LIMITS,
+        default=Rate(100, "10m"),
+        help="Registrations that reached the hash, for each client address.",
     )
     log_level: str = setting(
         settings.log_level,

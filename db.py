@@ -13,6 +13,7 @@ from psycopg2 import DataError, IntegrityError
 from psycopg2.errors import (
     CharacterNotInRepertoire,
     CheckViolation,
+    FeatureNotSupported,
     NotNullViolation,
     StringDataRightTruncation,
     UniqueViolation,
@@ -47,6 +48,7 @@ __all__ = [
     "DataError",
     "Database",
     "DatabaseUnavailable",
+    "FeatureNotSupported",
     "IntegrityError",
     "NotNullViolation",
     "PoolExhausted",

@@ -121,6 +121,16 @@ BEGIN
 END
 $$;
 
+-- The budgets of throttling. A key names what is limited, such as an address or the strangers of an account. A
+-- budget without a row is full. UNLOGGED: a crash of PostgreSQL empties the table, and every budget is full again.
+-- A row that many requests change stays on its page, because a page is filled to the half.
+CREATE UNLOGGED TABLE IF NOT EXISTS auth_throttle (
+    key TEXT COLLATE "C" PRIMARY KEY,
+    full_at TIMESTAMPTZ NOT NULL DEFAULT '-infinity',   -- the budget is full then, by the clock of the database
+    failures INTEGER NOT NULL DEFAULT 0,                -- in a row
+    locked BOOLEAN NOT NULL DEFAULT FALSE               -- after too many failures; no time ends it
+) WITH (fillfactor = 50);
+
 -- The SHA-256 of the version of this file that was applied last. The service writes it.
 CREATE TABLE IF NOT EXISTS auth_schema (
     fingerprint TEXT NOT NULL

@@ -9,6 +9,7 @@ from auth import error_handlers, features, housekeeping
 from auth.blueprint import bp
 from auth.passwords import PasswordHasher
 from auth.services import Auth
+from auth.throttling.guard import Throttle
 from config import Settings
 from db import Database
 from runtime import background, shared_slots
@@ -26,7 +27,7 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
         waiting=settings.hash_queue,
         shared=shared_slots.inherited(settings.hash_slots),
     )
-    app.extensions["auth"] = Auth(settings, database, passwords)
+    app.extensions["auth"] = Auth(settings, database, passwords, Throttle(settings, database))
     background.add(app, partial(housekeeping.start, database))
     error_handlers.init_app(app)
     app.register_blueprint(bp)

@@ -2,4 +2,5 @@
 
 from flask import Blueprint
 
-bp = Blueprint("auth", __name__, url_prefix="/api/auth")
+# cli_group=None: the commands of features stand beside those of Flask.
+bp = Blueprint("auth", __name__, url_prefix="/api/auth", cli_group=None)

@@ -86,6 +86,6 @@ def _respond(exc: ApiError) -> Response:
     response = Response(f"{json.dumps(exc.body())}\n", status, mimetype="application/json")
     if status == 401:
         response.headers["WWW-Authenticate"] = _CHALLENGE.get(exc.code, "Bearer")
-    if status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if retry_after := RETRY_AFTER_SECONDS if status == 503 else exc.retry_after:
+        response.headers["Retry-After"] = str(retry_after)
     return response

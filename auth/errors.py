@@ -29,6 +29,8 @@ REGISTRY = {
     "account_in_use": Failure(409, "The account cannot be deleted while other services still use it."),
     "body_too_large": Failure(413, "The request body is larger than 64 KiB."),
     "unsupported_media_type": Failure(415, "The request body must be sent as application/json."),
+    "rate_limited": Failure(429, "Too many requests came from your address, please try again later."),
+    "too_many_attempts": Failure(429, "Too many attempts for this account, please try again later."),
     "internal_error": Failure(500, "Something went wrong on our side."),
     "busy": Failure(503, "The service is busy, please try again in a moment."),
     "database_unavailable": Failure(503, "The service is unavailable, please try again in a moment."),
@@ -39,8 +41,8 @@ class ApiError(Exception):
     """A refusal of a request.
 
     code: a key of REGISTRY. sentence: replaces the registry's sentence if it is given. fields: a sentence
-    for each bad field; together they become the sentence of a `validation_failed`. log_message: for the
-    operator, with ids and without secrets.
+    for each bad field; together they become the sentence of a `validation_failed`. retry_after: seconds until
+    another try may succeed. log_message: for the operator, with ids and without secrets.
     """
 
     def __init__(
@@ -49,15 +51,21 @@ class ApiError(Exception):
         *,
         sentence: str = "",
         fields: dict[str, str] | None = None,
+        retry_after: int | None = None,
         log_message: str = "",
     ) -> None:
         super().__init__(code)
         self.code = code
         self.sentence = sentence or " ".join((fields or {}).values()) or REGISTRY[code].sentence
         self.fields = fields
+        self.retry_after = retry_after
         self.log_message = log_message
 
     def body(self) -> dict[str, object]:
-        """Return the error body: {"error", "code"}, with "fields" for a `validation_failed`."""
+        """Return the error body: {"error", "code"}, with "fields" or "retry_after" where there are any."""
         body: dict[str, object] = {"error": self.sentence, "code": self.code}
-        return body | {"fields": self.fields} if self.fields else body
+        if self.fields:
+            body["fields"] = self.fields
+        if self.retry_after is not None:
+            body["retry_after"] = self.retry_after
+        return body

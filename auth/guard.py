@@ -8,10 +8,11 @@ from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
+from auth import devices
+from auth.client import Client
 from auth.errors import ApiError
 from auth.principal import Principal
 from auth.services import current_auth
-from auth.sign_in import Client
 from auth.tokens import access
 
 # `iat` has whole seconds, and the clocks of hosts differ.
@@ -79,7 +80,11 @@ def require_found(result: T | None) -> T:
 
 def current_client() -> Client:
     """Return where the request comes from."""
-    return Client(request.remote_addr or "", request.headers.get("User-Agent", ""))
+    return Client(
+        request.remote_addr or "",
+        request.headers.get("User-Agent", ""),
+        devices.sent_cookie(),
+    )
 
 
 def _bearer_token() -> str | None:

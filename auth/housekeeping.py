@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from auth import sessions
+from auth.throttling import counters
 from db import Cursor, Database, DatabaseUnavailable, transaction
 from runtime import clock
 
@@ -19,7 +20,7 @@ BATCH_ROWS = 500  # of a table in one transaction, so that no statement takes lo
 LOCK = 0x55534553  # "USES": the advisory lock of the worker that removes rows
 
 # For each table a function that removes up to `at_most` expired rows and returns their number.
-PURGES: tuple[Callable[..., int], ...] = (sessions.purge,)
+PURGES: tuple[Callable[..., int], ...] = (sessions.purge, counters.purge)
 
 log = logging.getLogger("auth")
 

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from flask import current_app
 
 from auth.passwords import PasswordHasher
+from auth.throttling.guard import Throttle
 from config import Settings
 from db import Database
 
 
 @dataclass(frozen=True)
 class Auth:
-    """The settings, the database and the password hasher of one app."""
+    """The settings, the database, the password hasher and the limits of one app."""
 
     settings: Settings
     database: Database
     passwords: PasswordHasher
+    throttle: Throttle
 
 
 def current_auth() -> Auth:

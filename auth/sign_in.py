@@ -5,11 +5,11 @@ the hash was replaced in between, for example by a login that strengthens it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from auth import refresh_states, sessions, users
+from auth.client import Client
 from auth.errors import ApiError
 from auth.principal import Principal
 from auth.services import Auth
@@ -28,14 +28,6 @@ MAX_REVOKED = 1000
 MAX_USER_AGENT_CHARACTERS = 200
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Client:
-    """Where a request comes from. ip: "" if it is unknown."""
-
-    ip: str
-    user_agent: str
 
 
 def open_session(
@@ -73,20 +65,22 @@ def renew_session(
 
 
 def reauthenticate(
-    auth: Auth, principal: Principal, password: str, act: Callable[[Credential], T | None]
+    auth: Auth, principal: Principal, password: str, act: Callable[[Credential], T | None], *, client: Client
 ) -> T:
     """Return the result of `act`, once `password` is proved to be that of the principal's user.
 
-    act: as for `act_on_proof`. Raises ApiError `token_invalid` if the principal's session has ended, and
-    `wrong_password`: 403, because a frontend that refreshes its token on every 401 would do so for ever.
+    act: as for `act_on_proof`. Raises ApiError `token_invalid` if the principal's session has ended,
+    `wrong_password`: 403, because a frontend that refreshes its token on every 401 would do so for ever, and
+    what Throttle.reauthentication raises.
     """
 
     def prove_password() -> Credential:
         credential = auth.database.read(users.find_credential, principal)
         if credential is None:
             raise principal.session_ended()
-        if not auth.passwords.verify(password, credential.password_hash):
-            raise ApiError("wrong_password", log_message=f"wrong_password user_id={credential.user.id}")
+        with auth.throttle.reauthentication(principal, client):
+            if not auth.passwords.verify(password, credential.password_hash):
+                raise ApiError("wrong_password", log_message=f"wrong_password user_id={credential.user.id}")
         return credential
 
     _, result = act_on_proof(prove_password, act, refusal="wrong_password")

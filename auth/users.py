@@ -8,6 +8,7 @@ from auth.errors import ApiError
 from auth.principal import Principal
 from db import Cursor, DataError, IntegrityError
 
+MAX_SESSIONS_READ = 200  # a user may have more of an earlier version
 _COLUMNS = "id, username, email, first_name, last_name, created_at"
 
 
@@ -25,10 +26,14 @@ class User:
 
 @dataclass(frozen=True)
 class Credential:
-    """A user and the hash that a password is verified against."""
+    """A user and the hash that a password is verified against.
+
+    session_ips: where the user's live sessions were opened; find_by_login alone reads them.
+    """
 
     user: User
     password_hash: str = field(repr=False)
+    session_ips: tuple[str, ...] = ()
 
 
 def create(cur: Cursor, columns: dict[str, str | None], *, password_hash: str) -> User:
@@ -59,18 +64,27 @@ def find(cur: Cursor, principal: Principal) -> User | None:
 def find_credential(cur: Cursor, principal: Principal) -> Credential | None:
     """Return the principal's user and password hash. Returns None as `find` does."""
     principal.select(cur, f"password, {_COLUMNS}")
-    return _credential(cur)
+    row = cur.fetchone()
+    return Credential(User(*row[1:]), row[0]) if row else None
 
 
-def find_by_login(cur: Cursor, identifier: str) -> Credential | None:
+def find_by_login(cur: Cursor, identifier: str, *, now: datetime) -> Credential | None:
     """Return the user who has this email or username, without regard to case. Returns None if there is none.
 
     identifier: as it was typed. Earlier versions stored blanks around a name, so an exact match wins over a
     match of the stripped text. They also let a username look like the email of another user: the owner of the
-    address wins.
+    address wins. now: aware.
     """
     statement = f"""
-        SELECT password, {_COLUMNS}
+        SELECT password, ARRAY(
+            SELECT DISTINCT ip
+            FROM (
+                SELECT ip
+                FROM auth_sessions
+                WHERE auth_sessions.user_id = users.id AND valid_until > %(now)s
+                LIMIT %(max_sessions)s
+            ) AS live_sessions
+        ), {_COLUMNS}
         FROM users
         WHERE lower(email COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
            OR lower(username COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
@@ -80,10 +94,19 @@ def find_by_login(cur: Cursor, identifier: str) -> Credential | None:
         LIMIT 1
     """
     try:
-        cur.execute(statement, {"typed": identifier, "stripped": identifier.strip()})
+        cur.execute(
+            statement,
+            {
+                "typed": identifier,
+                "stripped": identifier.strip(),
+                "now": now,
+                "max_sessions": MAX_SESSIONS_READ,
+            },
+        )
     except DataError:  # the encoding of the database lacks a character of the identifier
         return None
-    return _credential(cur)
+    row = cur.fetchone()
+    return Credential(User(*row[2:]), row[0], tuple(row[1])) if row else None
 
 
 def update(
@@ -141,8 +164,3 @@ def replace_hash(cur: Cursor, user_id: int, *, old: str, new: str) -> bool:
     """Store a new password hash. Returns False if the old one was replaced meanwhile (compare and swap)."""
     cur.execute("UPDATE users SET password = %s WHERE id = %s AND password = %s", (new, user_id, old))
     return cur.rowcount == 1
-
-
-def _credential(cur: Cursor) -> Credential | None:
-    row = cur.fetchone()
-    return Credential(User(*row[1:]), row[0]) if row else None

@@ -16,11 +16,13 @@ from urllib.parse import urlsplit, urlunsplit
 import bcrypt
 import psycopg2
 
+from auth import users
+from auth.client import Client
 from auth.errors import ApiError
 from auth.features import registration
 from auth.principal import Principal
-from auth.sign_in import Client
 from auth.tokens import access
+from auth.users import Credential
 from config import Settings
 from db import Database
 from runtime import clock
@@ -103,6 +105,10 @@ def token(user_id: int) -> str:
         ttl_seconds=3600,
         token_id="bench",
     )
+
+
+def find_by_login(database: Database, identifier: str) -> Credential | None:
+    return database.read(users.find_by_login, identifier, now=clock.now())
 
 
 def refused(database: Database) -> None:

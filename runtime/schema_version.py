@@ -14,7 +14,10 @@ from psycopg2.extensions import cursor
 from runtime.schema_columns import Column, difference
 
 VERSION_TABLE = "auth_schema"  # read at start only, never by a request
-_TABLE = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+) \(\n(.*?)^\);", re.MULTILINE | re.DOTALL)
+_TABLE = re.compile(
+    r"^CREATE (?:UNLOGGED )?TABLE IF NOT EXISTS (\w+) \(\n(.*?)^\)(?: WITH \(.*?\))?;",
+    re.MULTILINE | re.DOTALL,
+)
 _COLUMN = re.compile(r"^    ([a-z]\w*) ([A-Z]+(?:\(\d+\))?)(.*)", re.MULTILINE)
 _INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX CONCURRENTLY IF NOT EXISTS (\w+) .*;$", re.MULTILINE)
 _COMMENT = re.compile("--.*")

@@ -17,6 +17,12 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # A byte order mark, the line end of a file that holds a secret, blanks that were pasted.
 _SURROUNDINGS = "\ufeff\u200b \t\r\n\v\f\u00a0"
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+MAX_RATE_SECONDS = 31 * _UNIT_SECONDS["d"]
+_RATE_RULE = (
+    "must be a number from 1 to 999999 and a period of at most 31 days with its unit s, m, h or d, like"
+    " 10/10m: 10 at once, refilled evenly over 10 minutes"
+)
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True}
 _SWITCH |= {"0": False, "false": False, "no": False, "off": False}
 _DB_URL_RULE = (
@@ -70,6 +76,30 @@ def switch(raw: str) -> bool:
     if raw.lower() not in _SWITCH:
         raise ValueError("must be 1 or 0, true or false, yes or no, on or off")
     return _SWITCH[raw.lower()]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A limit: `count` at once, which become available again evenly over `period`, such as 10m."""
+
+    count: int
+    period: str
+
+    @property
+    def seconds(self) -> int:
+        return int(self.period[:-1]) * _UNIT_SECONDS[self.period[-1]]
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.period}"
+
+
+def rate(raw: str) -> Rate:
+    """Return the rate that a text like 10/10m describes."""
+    parts = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6}[smhd])", raw)
+    value = Rate(int(parts[1]), parts[2]) if parts else None
+    if not value or not value.count or not 0 < value.seconds <= MAX_RATE_SECONDS:
+        raise ValueError(_RATE_RULE)
+    return value
 
 
 def log_level(raw: str) -> str:

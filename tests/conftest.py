@@ -146,6 +146,7 @@ def sql(settings: Settings) -> Sql:
 def app(session_app: Flask, sql: Sql) -> Flask:
     """The app on an empty database."""
     sql("DELETE FROM users; ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE auth_sessions_id_seq RESTART")
+    sql("DELETE FROM auth_throttle")
     return session_app
 
 

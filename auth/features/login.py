@@ -6,14 +6,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from auth import responses, sign_in, users
+from auth import devices, responses, sign_in, users
 from auth.blueprint import bp
 from auth.bodies import json_body
+from auth.client import Client
 from auth.errors import ApiError
 from auth.fields import BodyReader
 from auth.guard import current_client
 from auth.services import Auth, current_auth
-from auth.sign_in import Client
 from auth.tokens.pair import TokenPair
 from auth.users import Credential
 from config import Settings
@@ -49,28 +49,32 @@ class Login:
 @bp.post("/login")
 def login() -> dict[str, Any]:
     """Log a user in, for anybody. Answers 200 with the user and the tokens of a new session."""
-    auth = current_auth()
+    auth, client = current_auth(), current_client()
     form = Login.from_body(json_body())
     credential, tokens = sign_in.act_on_proof(
-        partial(_prove, auth, form), partial(_open_session, auth), refusal="invalid_credentials"
+        partial(_prove, auth, form, client),
+        partial(_open_session, auth, client),
+        refusal="invalid_credentials",
     )
+    devices.remember(auth, credential.user.id, client)
     _strengthen_hash(auth, credential, form.password)
     return responses.login(credential.user, tokens)
 
 
-def _prove(auth: Auth, form: Login) -> Credential:
-    credential = auth.database.read(users.find_by_login, form.identifier)
+def _prove(auth: Auth, form: Login, client: Client) -> Credential:
+    credential = auth.database.read(users.find_by_login, form.identifier, now=clock.now())
     stored = credential.password_hash if credential else None
-    if not auth.passwords.verify(form.password, stored) or not credential:
-        user_id = credential and credential.user.id
-        raise ApiError("invalid_credentials", log_message=f"login_failed user_id={user_id}")
-    return credential
+    with auth.throttle.login(form.identifier, credential, client):
+        if not auth.passwords.verify(form.password, stored) or not credential:
+            user_id = credential and credential.user.id
+            raise ApiError("invalid_credentials", log_message=f"login_failed user_id={user_id}")
+        return credential
 
 
-def _open_session(auth: Auth, credential: Credential) -> TokenPair | None:
+def _open_session(auth: Auth, client: Client, credential: Credential) -> TokenPair | None:
     """Return the tokens of a new session. Returns None if the password hash was replaced meanwhile."""
     return auth.database.write(
-        _store_session, credential, client=current_client(), settings=auth.settings, now=clock.now()
+        _store_session, credential, client=client, settings=auth.settings, now=clock.now()
     )
 
 

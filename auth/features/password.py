@@ -6,16 +6,16 @@ from typing import Any
 
 from flask import g
 
-from auth import responses, sessions, sign_in, users
+from auth import devices, responses, sessions, sign_in, users
 from auth.blueprint import bp
 from auth.bodies import json_body
+from auth.client import Client
 from auth.errors import ApiError
 from auth.fields import BodyReader
 from auth.guard import current_client, login_required
 from auth.passwords import MAX_TYPED_CHARACTERS, normalise
 from auth.principal import Principal
 from auth.services import current_auth
-from auth.sign_in import Client
 from auth.tokens.pair import TokenPair
 from auth.users import Credential
 from config import Settings
@@ -50,7 +50,7 @@ def change_password() -> dict[str, Any]:
 
     Every other session of the user has ended.
     """
-    auth = current_auth()
+    auth, client = current_auth(), current_client()
     form = PasswordChange.from_body(json_body(), password_min_length=auth.settings.password_min_length)
 
     def change(credential: Credential) -> TokenPair | None:
@@ -59,12 +59,13 @@ def change_password() -> dict[str, Any]:
             credential,
             principal=g.principal,
             new_hash=auth.passwords.hash(form.new_password),
-            client=current_client(),
+            client=client,
             settings=auth.settings,
             now=clock.now(),
         )
 
-    tokens = sign_in.reauthenticate(auth, g.principal, form.current_password, change)
+    tokens = sign_in.reauthenticate(auth, g.principal, form.current_password, change, client=client)
+    devices.remember(auth, g.principal.user_id, client)
     return responses.token_pair(tokens)
 
 

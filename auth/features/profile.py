@@ -11,7 +11,7 @@ from auth.blueprint import bp
 from auth.bodies import json_body
 from auth.errors import ApiError
 from auth.fields import BodyReader, required_text
-from auth.guard import login_required, require_found
+from auth.guard import current_client, login_required, require_found
 from auth.services import current_auth
 from auth.users import Credential, User
 
@@ -83,7 +83,9 @@ def change_profile() -> dict[str, Any]:
         return auth.database.write(users.update, g.principal, form.changes, password_hash=password_hash)
 
     if form.needs_password():
-        return responses.user(sign_in.reauthenticate(auth, g.principal, form.password(), update))
+        return responses.user(
+            sign_in.reauthenticate(auth, g.principal, form.password(), update, client=current_client())
+        )
     return responses.user(require_found(update(None)))
 
 
@@ -98,5 +100,6 @@ def delete_user() -> tuple[str, int]:
         deleted = auth.database.write(users.delete, g.principal, password_hash=credential.password_hash)
         return deleted or None
 
-    sign_in.reauthenticate(auth, g.principal, password, delete)
+    sign_in.reauthenticate(auth, g.principal, password, delete, client=current_client())
+    auth.throttle.forget(g.principal.user_id)
     return "", 204

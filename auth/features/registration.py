@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from auth import constraint_errors, responses, sign_in, users
+from auth import constraint_errors, devices, responses, sign_in, users
 from auth.blueprint import bp
 from auth.bodies import json_body
+from auth.client import Client
 from auth.fields import BodyReader
 from auth.guard import current_client
 from auth.services import current_auth
-from auth.sign_in import Client
 from auth.tokens.pair import TokenPair
 from auth.users import User
 from config import Settings
@@ -51,17 +51,19 @@ class Registration:
 @bp.post("/register")
 def register() -> tuple[dict[str, Any], int]:
     """Register a user, for anybody. Answers 201 with the user and the tokens of a first session."""
-    auth = current_auth()
+    auth, client = current_auth(), current_client()
     form = Registration.from_body(json_body(), password_min_length=auth.settings.password_min_length)
-    password_hash = auth.passwords.hash(form.password)
+    with auth.throttle.registration(client):
+        password_hash = auth.passwords.hash(form.password)
     user, tokens = auth.database.write(
         create,
         form.columns(),
         password_hash=password_hash,
-        client=current_client(),
+        client=client,
         settings=auth.settings,
         now=clock.now(),
     )
+    devices.remember(auth, user.id, client)
     return responses.registration(user, tokens), 201
 
 

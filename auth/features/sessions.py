@@ -9,10 +9,9 @@ from auth.blueprint import bp
 from auth.bodies import json_body, optional_json_body
 from auth.errors import ApiError
 from auth.fields import required_text
-from auth.guard import Unauthenticated, identify, login_required, require_found
+from auth.guard import Unauthenticated, current_client, identify, login_required, require_found
 from auth.services import current_auth
 from auth.tokens import refresh, rotation
-from auth.tokens.refresh import RefreshToken
 from runtime import clock
 
 
@@ -20,8 +19,13 @@ from runtime import clock
 def refresh_session() -> dict[str, Any]:
     """Exchange a refresh token for new tokens, for its holder. Answers 200 with the tokens."""
     auth = current_auth()
-    token = _refresh_token(json_body())
-    tokens = rotation.rotate(token, database=auth.database, settings=auth.settings, now=clock.now())
+    token = refresh.parse(required_text(json_body(), "refresh_token"))
+    tokens = None
+    if token is not None:
+        tokens = rotation.rotate(token, database=auth.database, settings=auth.settings, now=clock.now())
+    if tokens is None:
+        auth.throttle.unknown_token(current_client())
+        raise ApiError("refresh_invalid")
     return responses.token_pair(tokens)
 
 
@@ -75,12 +79,8 @@ def _revoke_by_body() -> bool:
     body = optional_json_body()
     if "refresh_token" not in body:
         return False
-    current_auth().database.write(refresh_states.revoke_by_selector, _refresh_token(body).selector_hash())
-    return True
-
-
-def _refresh_token(body: dict[str, Any]) -> RefreshToken:
     token = refresh.parse(required_text(body, "refresh_token"))
     if token is None:
         raise ApiError("refresh_invalid")
-    return token
+    current_auth().database.write(refresh_states.revoke_by_selector, token.selector_hash())
+    return True

@@ -13,10 +13,11 @@ from config import Settings
 from db import Database
 
 
-def rotate(token: RefreshToken, *, database: Database, settings: Settings, now: datetime) -> TokenPair:
+def rotate(token: RefreshToken, *, database: Database, settings: Settings, now: datetime) -> TokenPair | None:
     """Return the tokens that follow `token`. now: aware.
 
-    Raises ApiError `refresh_invalid` if the session has ended, and `refresh_reused` for a stolen token.
+    Returns None if no live session has the token. Raises ApiError `refresh_reused` for a stolen token, and
+    `refresh_invalid` for the token before the current one if SECRET_KEY has changed.
     """
     salt = secrets.token_bytes(SALT_BYTES)
     successor = token.successor(salt=salt, key=settings.secret_key)
@@ -30,7 +31,10 @@ def rotate(token: RefreshToken, *, database: Database, settings: Settings, now: 
         idle_expires_at=pair.idle_expiry(settings, now),
     )
     if state is None:
-        grant, successor = _replaced(token, database=database, settings=settings, now=now)
+        replaced = _replaced(token, database=database, settings=settings, now=now)
+        if replaced is None:
+            return None
+        grant, successor = replaced
     else:
         grant = state.grant
     return pair.issue(successor, grant, settings=settings, now=now)
@@ -38,8 +42,10 @@ def rotate(token: RefreshToken, *, database: Database, settings: Settings, now: 
 
 def _replaced(
     token: RefreshToken, *, database: Database, settings: Settings, now: datetime
-) -> tuple[SessionGrant, RefreshToken]:
+) -> tuple[SessionGrant, RefreshToken] | None:
     """Return the session and the current token for a token that is no longer current.
+
+    Returns None if no live session has the token.
 
     The token that was replaced last gets the same successor for REFRESH_REUSE_SECONDS: for a second tab, or a
     client whose answer was lost. An older token was copied: its session is revoked, for the thief and for the
@@ -47,7 +53,7 @@ def _replaced(
     """
     state = database.read(refresh_states.find, token.selector_hash(), now=now)
     if state is None:
-        raise ApiError("refresh_invalid")
+        return None
     is_recent = state.seconds_since_rotation <= settings.refresh_reuse_seconds
     if state.previous_hash == token.hash() and state.salt and is_recent:
         successor = token.successor(salt=state.salt, key=settings.secret_key)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support import PASSWORD
-from tests.support.actor import Actor
+from tests.support.actor import Actor, ClientOf
 from tests.support.database import Sql
 from tests.support.rows import stored
 
@@ -58,7 +58,10 @@ def test_dump_contains_no_secret(pairs: list[dict[str, Any]], sql: Sql) -> None:
     assert not [secret for secret in secrets if secret in dump]
 
 
-def test_value_of_a_dump_is_no_refresh_token(ada: Actor, pairs: list[dict[str, Any]], sql: Sql) -> None:
+def test_value_of_a_dump_is_no_refresh_token(
+    ada: Actor, client_of: ClientOf, pairs: list[dict[str, Any]], sql: Sql
+) -> None:
+    ada = ada.through(client_of(rate_limits=False))
     values = values_of(sql)
     parts = {
         value[at : at + SELECTOR_BYTES] for value in values for at in range(0, len(value), SELECTOR_BYTES)

@@ -12,8 +12,9 @@ from werkzeug.test import TestResponse
 
 from auth import errors
 from auth.errors import ApiError
+from runtime.settings import Rate
 from tests.support import PASSWORD, SECRET_KEY
-from tests.support.actor import LOGIN, ME, REFRESH, REGISTER, Actor, bearer
+from tests.support.actor import LOGIN, ME, REFRESH, REGISTER, Actor, ClientOf, bearer
 from tests.support.answers import JSON
 from tests.support.apps import app_on
 from tests.support.database import MakeDatabase, run_sql
@@ -37,6 +38,8 @@ STATUS_OF_CODE = {
     "account_in_use": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "rate_limited": 429,
+    "too_many_attempts": 429,
     "internal_error": 500,
     "busy": 503,
     "database_unavailable": 503,
@@ -57,6 +60,20 @@ def stocked(make_database: MakeDatabase) -> Iterator[FlaskClient]:
     run_sql(url, "INSERT INTO streams VALUES (1)")
     yield app.test_client()
     app.extensions["auth"].database.close()
+
+
+@pytest.fixture
+def client_of_a_used_up_address(client_of: ClientOf) -> FlaskClient:
+    client = client_of(limit_address_failures=Rate(1, "1h"))
+    client.post(REFRESH, json={"refresh_token": "x"})
+    return client
+
+
+@pytest.fixture
+def client_of_a_used_up_account(client_of: ClientOf) -> FlaskClient:
+    client = client_of(limit_account_failures=Rate(1, "1h"))
+    client.post(LOGIN, json=ADA)
+    return client
 
 
 @pytest.fixture
@@ -122,6 +139,8 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "email_taken": ("stocked", post(REGISTER, json=ADA | {"username": "bob"})),
     "body_too_large": ("stocked", post(LOGIN, data="x" * 70_000, content_type=JSON)),
     "unsupported_media_type": ("stocked", post(LOGIN, data="{}")),
+    "rate_limited": ("client_of_a_used_up_address", post(REFRESH, json={"refresh_token": "x"})),
+    "too_many_attempts": ("client_of_a_used_up_account", post(LOGIN, json=ADA)),
     "internal_error": ("client_of_a_broken_row", post(LOGIN, json=ADA)),
     "busy": ("client_without_hash_slots", post(LOGIN, json=ADA)),
     "database_unavailable": ("client_without_database", post(LOGIN, json=ADA)),
@@ -145,6 +164,8 @@ def test_code_is_reached_with_its_status_and_sentence(request: pytest.FixtureReq
         assert body.keys() == {"error", "code", "fields"}
     elif code == "invalid_json":
         assert body == {"error": "The request body is not valid JSON at line 1, column 2.", "code": code}
+    elif answer.status_code == 429:
+        assert body == {"error": errors.REGISTRY[code].sentence, "code": code, "retry_after": 3600}
     else:
         assert body == {"error": errors.REGISTRY[code].sentence, "code": code}
     assert answer.text.endswith("}\n")
@@ -157,7 +178,16 @@ def test_503_says_when_to_retry_in_whole_seconds(request: pytest.FixtureRequest,
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
 
 
-@pytest.mark.parametrize("code", [code for code in STATUS_OF_CODE if STATUS_OF_CODE[code] != 503])
+@pytest.mark.parametrize("code", [code for code in STATUS_OF_CODE if STATUS_OF_CODE[code] == 429])
+def test_429_says_when_to_retry_in_the_header_and_in_the_body(
+    request: pytest.FixtureRequest, code: str
+) -> None:
+    answer = answer_with(request, code)
+
+    assert answer.headers["Retry-After"] == str(answer.get_json()["retry_after"]) == "3600"
+
+
+@pytest.mark.parametrize("code", [code for code in STATUS_OF_CODE if STATUS_OF_CODE[code] not in (429, 503)])
 def test_other_errors_do_not_ask_to_retry(request: pytest.FixtureRequest, code: str) -> None:
     answer = answer_with(request, code)
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from auth import sign_in
+from auth.client import Client
 from auth.sessions import NewSession
-from auth.sign_in import Client
 from auth.tokens.refresh import RefreshToken
 from config import Settings
 from tests.support import SECRET_KEY

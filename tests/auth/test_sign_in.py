@@ -9,13 +9,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from auth import sign_in, users
+from auth.client import Client
 from auth.errors import ApiError
 from auth.services import Auth
-from auth.sign_in import MAX_REVOKED, MAX_SESSIONS, Client
+from auth.sign_in import MAX_REVOKED, MAX_SESSIONS
 from auth.tokens.pair import TokenPair
 from auth.users import Credential, User
 from config import Settings
 from db import Cursor, transaction
+from runtime import clock
 from tests.support.actor import Actor
 from tests.support.database import Sql
 from tests.support.races import wait_until_blocked
@@ -111,7 +113,7 @@ def test_limit_is_exact_for_two_sign_ins_at_the_same_time(
 ) -> None:
     add_sessions(sql, MAX_SESSIONS - 1, agent="script")
     auth: Auth = app.extensions["auth"]
-    credential = auth.database.read(users.find_by_login, "ada")
+    credential = auth.database.read(users.find_by_login, "ada", now=clock.now())
     assert credential
     opened, go_on = Event(), Event()
 
@@ -136,7 +138,7 @@ def test_limit_is_exact_for_two_sign_ins_at_the_same_time(
 
 def test_session_of_a_transaction_that_fails_is_not_opened(ada: Actor, app: Flask, sql: Sql) -> None:
     auth: Auth = app.extensions["auth"]
-    credential = auth.database.read(users.find_by_login, "ada")
+    credential = auth.database.read(users.find_by_login, "ada", now=clock.now())
     assert credential
     before = sql(AGENTS)
 
@@ -153,7 +155,7 @@ def test_session_of_a_transaction_that_fails_is_not_opened(ada: Actor, app: Flas
 
 def test_session_is_not_opened_for_a_hash_that_was_replaced(ada: Actor, app: Flask, sql: Sql) -> None:
     auth: Auth = app.extensions["auth"]
-    credential = auth.database.read(users.find_by_login, "ada")
+    credential = auth.database.read(users.find_by_login, "ada", now=clock.now())
     assert credential
     before = sql(AGENTS)
     sql("UPDATE users SET password = 'another'")
@@ -166,7 +168,7 @@ def test_session_is_not_opened_for_a_hash_that_was_replaced(ada: Actor, app: Fla
 
 def test_session_needs_no_hash_for_another_proof(ada: Actor, app: Flask, sql: Sql) -> None:
     auth: Auth = app.extensions["auth"]
-    credential = auth.database.read(users.find_by_login, "ada")
+    credential = auth.database.read(users.find_by_login, "ada", now=clock.now())
     assert credential
 
     tokens = auth.database.write(open_session, auth, credential.user, password_hash=None)

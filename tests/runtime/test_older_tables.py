@@ -6,6 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from auth import users
+from runtime import clock
 from tests.support import PASSWORD
 from tests.support.actor import LOGIN, REGISTER, Actor
 from tests.support.apps import client_on, messages
@@ -240,7 +241,7 @@ def test_login_of_a_name_uses_the_indexes(make_database: MakeDatabase) -> None:
     def quoted(parameters: dict[str, str]) -> dict[str, str]:
         return {name: f"'{value}'" for name, value in parameters.items()}
 
-    users.find_by_login(ExplainingCursor(), "ada ")  # type: ignore[arg-type]
+    users.find_by_login(ExplainingCursor(), "ada ", now=clock.now())  # type: ignore[arg-type]
 
     assert "users_username_lower_key" in str(plan)
     assert "users_email_lower_key" in str(plan)

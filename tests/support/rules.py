@@ -15,11 +15,18 @@ LEVELS = [
     ["auth.features.*"],
     [
         *["auth.sign_in", "auth.guard", "auth.bodies", "auth.responses", "auth.blueprint", "auth.services"],
-        *["auth.error_handlers", "auth.housekeeping"],
+        *["auth.error_handlers", "auth.housekeeping", "auth.devices"],
     ],
-    ["auth.tokens.*"],
+    ["auth.throttling", "auth.throttling.*", "auth.tokens.*"],
     [
-        *["auth.users", "auth.sessions", "auth.refresh_states", "auth.principal", "auth.passwords"],
+        *[
+            "auth.client",
+            "auth.users",
+            "auth.sessions",
+            "auth.refresh_states",
+            "auth.principal",
+            "auth.passwords",
+        ],
         *["auth.stored_hashes", "auth.fields", "auth.constraint_errors"],
     ],
     ["auth.errors"],
@@ -31,7 +38,7 @@ LEVELS = [
 KNOWS_HTTP = (
     *("app.py", "dev/*", "ops/*", "runtime/logs.py", "runtime/headers.py"),
     *("auth/__init__.py", "auth/features/*", "auth/guard.py", "auth/bodies.py", "auth/services.py"),
-    *("auth/blueprint.py", "auth/error_handlers.py"),
+    *("auth/blueprint.py", "auth/error_handlers.py", "auth/devices.py"),
 )
 FLASK = ["flask", "flask_bcrypt", "flask_cors", "werkzeug"]
 # Who may import a library. `*` stands for any path.
@@ -64,6 +71,7 @@ CONNECTS_TO_POSTGRESQL = ["runtime/hosts.py", "dev/*"]
 PURE = [
     *["config.py", "auth/fields.py", "auth/responses.py", "auth/stored_hashes.py"],
     *["auth/tokens/access.py", "auth/tokens/refresh.py", "auth/tokens/pair.py"],
+    *["auth/throttling/limits.py", "auth/throttling/device_cookie.py", "auth/throttling/keys.py"],
 ]
 IMPURE = {*FLASK, "psycopg2", "db"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}

@@ -1,0 +1,18 @@
+"""Where a request comes from, as far as sessions and limits need to know."""
+
+from dataclasses import dataclass, field
+
+from runtime import addresses
+
+
+@dataclass(frozen=True)
+class Client:
+    """ip: "" if it is unknown. device_cookie: as it was sent, "" without one."""
+
+    ip: str
+    user_agent: str
+    device_cookie: str = field(default="", repr=False)
+
+    def network(self) -> str:
+        """Return the address that limits count by, "" if it is unknown."""
+        return addresses.network(self.ip)

@@ -1,0 +1,97 @@
+"""Which budgets an attempt is charged to: who is a stranger to an account, and who is known. Pure.
+
+A device is known to an account by its cookie, by its access token, or by the address of one of the account's
+live sessions. All strangers share one budget of an account. They cannot use up the budget of a known device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auth.client import Client
+from auth.throttling import device_cookie, keys
+from auth.throttling.counters import Charge
+from auth.users import Credential
+from config import Settings
+from runtime import addresses
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an attempt is charged to.
+
+    user_id: of the account, None if there is none. budget: the key of the account's budget, which a success
+    fills; "" without an account. unlock: the keys of which a success ends the lock. is_given_back: whether a
+    success gives the charges back.
+    """
+
+    charges: Sequence[Charge]
+    user_id: int | None = None
+    budget: str = ""
+    unlock: Sequence[str] = ()
+    is_given_back: bool = True
+
+
+def login(
+    identifier: str, credential: Credential | None, client: Client, *, settings: Settings, now: float
+) -> Attempt:
+    """Return what a login is charged to.
+
+    credential: None if no user has the identifier. now: seconds since the epoch.
+    """
+    key = settings.secret_key
+    if credential is None:
+        return _by_stranger(keys.unknown_account(identifier, key=key), None, client, settings)
+    user_id = credential.user.id
+    account, network = keys.account(user_id), client.network()
+    if device := device_cookie.check(client.device_cookie, user_id=user_id, key=key, now=now):
+        # Without the client's address: somebody behind the same address could use up its budget.
+        return _by_known(keys.device(device), user_id, [], settings)
+    if network and network in map(addresses.network, credential.session_ips):
+        return _by_known(keys.known_addresses(account), user_id, _of_address(client, settings), settings)
+    return _by_stranger(account, user_id, client, settings)
+
+
+def reauthentication(
+    user_id: int, session_id: int | None, client: Client, *, settings: Settings, now: float
+) -> Attempt:
+    """Return what a password is charged to that comes with an access token.
+
+    Attack: whoever stole an access token guesses the password with it. The session has a budget of its own,
+    because strangers could use up a shared one.
+    """
+    key = settings.secret_key
+    if device := device_cookie.check(client.device_cookie, user_id=user_id, key=key, now=now):
+        return _by_known(keys.device(device), user_id, [], settings)
+    budget = keys.session(user_id, session_id)
+    return _by_known(budget, user_id, _of_address(client, settings), settings)
+
+
+def unknown_token(client: Client, *, settings: Settings) -> Attempt:
+    """Return what a secret is charged to that belongs to nobody."""
+    return Attempt(_of_address(client, settings), is_given_back=False)
+
+
+def registration(client: Client, *, settings: Settings) -> Attempt:
+    """Return what a registration is charged to, whether it succeeds or not."""
+    network = client.network()
+    charges = [Charge(keys.registrations(network), settings.limit_registrations)] if network else []
+    return Attempt(charges, is_given_back=False)
+
+
+def _by_stranger(account: str, user_id: int | None, client: Client, settings: Settings) -> Attempt:
+    budget = keys.strangers(account)
+    charge = Charge(budget, settings.limit_account_failures, settings.lockout_failures)
+    return Attempt([charge, *_of_address(client, settings)], user_id, budget)
+
+
+def _by_known(budget: str, user_id: int, others: list[Charge], settings: Settings) -> Attempt:
+    account = keys.account(user_id)
+    charge = Charge(budget, settings.limit_device_failures, settings.lockout_failures)
+    shared = [keys.strangers(account), keys.known_addresses(account)]
+    return Attempt([charge, *others], user_id, budget, [key for key in shared if key != budget])
+
+
+def _of_address(client: Client, settings: Settings) -> list[Charge]:
+    """Return the charge to the client's address. Returns [] if the address is unknown."""
+    network = client.network()
+    return [Charge(keys.address(network), settings.limit_address_failures)] if network else []

@@ -1,0 +1,131 @@
+"""Charges the budgets of an attempt, and refuses the attempt (429) when one of them is used up.
+
+An attempt is charged before anything is hashed, so that many attempts at once cannot pass where one may. An
+attempt that succeeds, and an attempt that could not be made, is given back.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from auth.client import Client
+from auth.errors import ApiError
+from auth.principal import Principal
+from auth.throttling import attempts, counters, keys
+from auth.throttling.attempts import Attempt
+from auth.throttling.counters import Balance
+from auth.throttling.log_limit import LogLimit
+from auth.users import Credential
+from config import Settings
+from db import Database, DatabaseUnavailable
+
+LOCK_RETRY_SECONDS = 3600  # what a client is told of a lock, which no time ends
+
+log = logging.getLogger("auth")
+
+
+class Throttle:
+    """The limits of one app. Without RATE_LIMITS every attempt passes, without a statement.
+
+    The methods raise ApiError `rate_limited` or `too_many_attempts`.
+    """
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._refusals = LogLimit()
+
+    @contextmanager
+    def login(self, identifier: str, credential: Credential | None, client: Client) -> Iterator[None]:
+        """Charge a login. The block raises ApiError for a wrong password.
+
+        credential: None if no user has the identifier.
+        """
+        attempt = attempts.login(identifier, credential, client, settings=self._settings, now=time.time())
+        with self._charged(attempt):
+            yield
+
+    @contextmanager
+    def reauthentication(self, principal: Principal, client: Client) -> Iterator[None]:
+        """Charge a password that comes with an access token. The block raises ApiError for a wrong one."""
+        attempt = attempts.reauthentication(
+            principal.user_id, principal.session_id, client, settings=self._settings, now=time.time()
+        )
+        with self._charged(attempt):
+            yield
+
+    @contextmanager
+    def registration(self, client: Client) -> Iterator[None]:
+        """Charge a registration. The block hashes the password."""
+        with self._charged(attempts.registration(client, settings=self._settings)):
+            yield
+
+    def unknown_token(self, client: Client) -> None:
+        """Charge a secret that turned out to be nobody's."""
+        with self._charged(attempts.unknown_token(client, settings=self._settings)):
+            pass
+
+    def forget(self, user_id: int) -> None:
+        """Forget the attempts on the account of a user who is gone."""
+        if self._settings.rate_limits:
+            with self._best_effort():
+                self._database.write(counters.forget, keys.account(user_id))
+
+    @contextmanager
+    def _charged(self, attempt: Attempt) -> Iterator[None]:
+        if not self._settings.rate_limits or not attempt.charges:
+            yield
+            return
+        balances = self._charge(attempt)
+        try:
+            yield
+        except ApiError:  # the attempt has failed
+            self._log_locks(attempt, balances)
+            raise
+        except BaseException:  # nothing was tested, for example because every hash slot is in use
+            self._settle(balances)
+            raise
+        if attempt.is_given_back:
+            refunds = [balance for balance in balances if balance.charge.key != attempt.budget]
+            self._settle(refunds, fill=[attempt.budget], unlock=attempt.unlock)
+
+    def _charge(self, attempt: Attempt) -> list[Balance]:
+        """Charge all budgets of an attempt, or none and raise ApiError."""
+        balances = self._database.write(counters.charge, attempt.charges)
+        refused = [balance for balance in balances if not balance.is_allowed()]
+        if refused:
+            raise self._refusal(attempt, max(refused, key=_retry_after))
+        return balances
+
+    def _refusal(self, attempt: Attempt, balance: Balance) -> ApiError:
+        key, wait = balance.charge.key, _retry_after(balance)
+        cause = f"throttled key={key!r} account={attempt.user_id} wait={wait}"
+        return ApiError(
+            "too_many_attempts" if key == attempt.budget else "rate_limited",
+            retry_after=wait,
+            log_message=cause if self._refusals.is_due(key, now=time.monotonic()) else "",
+        )
+
+    def _log_locks(self, attempt: Attempt, balances: list[Balance]) -> None:
+        for balance in balances:
+            if balance.begins_lock():
+                log.warning("account_locked account=%s key=%r", attempt.user_id, balance.charge.key)
+
+    def _settle(
+        self, refunds: list[Balance], *, fill: Sequence[str] = (), unlock: Sequence[str] = ()
+    ) -> None:
+        with self._best_effort():
+            self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
+
+    @contextmanager
+    def _best_effort(self) -> Iterator[None]:
+        """Log a failure and go on: what was proved stays proved."""
+        try:
+            yield
+        except DatabaseUnavailable as exc:
+            log.warning("attempts_not_given_back: %s", exc)
+
+
+def _retry_after(balance: Balance) -> int:
+    return LOCK_RETRY_SECONDS if balance.is_locked else balance.seconds_to_wait()

@@ -1,0 +1,49 @@
+"""The keys of budgets: whose attempts count together. Pure.
+
+`account 7 strangers` is the budget of everybody whom account 7 does not know. For an identifier that no user
+has, a keyed hash stands in the place of 7: it costs the same, and the identifier, perhaps a password in the
+wrong field, is stored nowhere.
+"""
+
+import hashlib
+import hmac
+
+from auth.throttling.device_cookie import Device
+
+
+def address(network: str) -> str:
+    return f"address {network}"
+
+
+def registrations(network: str) -> str:
+    return f"registrations {network}"
+
+
+def account(user_id: int) -> str:
+    """Return the beginning of every key of a user's account."""
+    return f"account {user_id} "
+
+
+def unknown_account(identifier: str, *, key: str) -> str:
+    """Return what `account` does, for an identifier that no user has. Blanks and letter case do not count."""
+    normal_form = identifier.strip().lower().encode("utf-8", "surrogatepass")
+    digest = hmac.digest(key.encode(), b"unknown account" + normal_form, hashlib.sha256)
+    return f"account {digest.hex()[:32]} "
+
+
+def strangers(account: str) -> str:
+    return f"{account}strangers"
+
+
+def known_addresses(account: str) -> str:
+    """Return the key that all devices share which an account knows by their address alone."""
+    return f"{account}addresses"
+
+
+def device(device: Device) -> str:
+    return f"{account(device.user_id)}device {device.id}"
+
+
+def session(user_id: int, session_id: int | None) -> str:
+    """Return the key of the holder of an access token. session_id: None for a token without a session."""
+    return f"{account(user_id)}session {session_id or 'none'}"
