@@ -14,9 +14,6 @@ from runtime.declarations import ConfigError as ConfigError  # callers catch it 
 from runtime.settings import Rate, WholeNumber
 
 SAMPLE_SECRET_KEY = "development-only-secret-key-do-not-deploy"  # noqa: S105
-SAMPLE_SECRET_KEYS = frozenset(
-    {"change-me", "changeme", "secret", "dev", "your-secret-key", SAMPLE_SECRET_KEY}
-)
 DAY_SECONDS = 24 * 3600
 MAX_LIFETIME_SECONDS = 366 * DAY_SECONDS
 MIN_KEY_BYTES = 32  # RFC 7518 section 3.2: an HS256 key has at least 256 bits
@@ -237,26 +234,6 @@ class Settings:
         """Return a sentence for every name in `.env` that is perhaps meant for this service but unknown."""
         known = declarations.declarations(type(self))
         return [environment.doubt(name, known) for name in self.unknown_names]
-
-    def warnings(self) -> list[str]:
-        """Return what an operator should mend although the service can run with it."""
-        warnings = []
-        if settings.bare(self.secret_key) != self.secret_key:
-            warnings.append(
-                "SECRET_KEY begins or ends with a line end, a blank or quotes, which are part of it: a"
-                " service that has it without them refuses the tokens of this one"
-            )
-        if settings.bare(self.secret_key) in SAMPLE_SECRET_KEYS:
-            warnings.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
-        elif len(self.secret_key.encode()) < MIN_KEY_BYTES:
-            warnings.append(
-                f"SECRET_KEY is shorter than {MIN_KEY_BYTES} bytes: it can be guessed, tokens forged"
-            )
-        if self.bcrypt_rounds < MIN_SAFE_BCRYPT_ROUNDS:
-            warnings.append(
-                f"BCRYPT_ROUNDS is below {MIN_SAFE_BCRYPT_ROUNDS}: stolen hashes are cheap to guess"
-            )
-        return warnings
 
 
 def read_environment(directory: Path | None = None) -> dict[str, str]:

@@ -6,8 +6,13 @@ import warnings
 import click
 from jwt.warnings import InsecureKeyLengthWarning
 
-from config import Settings
+from config import MIN_KEY_BYTES, MIN_SAFE_BCRYPT_ROUNDS, SAMPLE_SECRET_KEY, Settings
 from db import Database, DatabaseUnavailable
+from runtime.settings import bare
+
+SAMPLE_SECRET_KEYS = frozenset(
+    {"change-me", "changeme", "secret", "dev", "your-secret-key", SAMPLE_SECRET_KEY}
+)
 
 log = logging.getLogger("app")
 
@@ -16,10 +21,29 @@ def warn_operator(settings: Settings) -> None:
     """Log one line for each setting that is unknown or insecure."""
     for doubt in settings.doubts():
         log.warning("unknown_setting: %s", doubt)
-    for warning in settings.warnings():
+    for warning in insecure_settings(settings):
         log.warning("insecure_setting: %s", warning)
     # PyJWT warns of a short key as well, with every token.
     warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+
+
+def insecure_settings(settings: Settings) -> list[str]:
+    """Return a sentence for each setting that works and that an operator should mend all the same."""
+    sentences = []
+    if bare(settings.secret_key) != settings.secret_key:
+        sentences.append(
+            "SECRET_KEY begins or ends with a line end, a blank or quotes, which are part of it: a service"
+            " that has it without them refuses the tokens of this one"
+        )
+    if bare(settings.secret_key) in SAMPLE_SECRET_KEYS:
+        sentences.append("SECRET_KEY is a sample value: anybody who looks it up can sign tokens")
+    elif len(settings.secret_key.encode()) < MIN_KEY_BYTES:
+        sentences.append(
+            f"SECRET_KEY is shorter than {MIN_KEY_BYTES} bytes: it can be guessed, tokens forged"
+        )
+    if settings.bcrypt_rounds < MIN_SAFE_BCRYPT_ROUNDS:
+        sentences.append(f"BCRYPT_ROUNDS is below {MIN_SAFE_BCRYPT_ROUNDS}: stolen hashes are cheap to guess")
+    return sentences
 
 
 def apply_schema(database: Database) -> None:
