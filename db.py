@@ -35,7 +35,7 @@ from runtime.faults import (
     described,
     translate,
 )
-from runtime.hosts import Hosts
+from runtime.hosts import Hosts, leaves_encryption_open
 from runtime.pool import Pool, PoolExhausted
 from runtime.schema_errors import SchemaError
 from runtime.schema_state import SchemaState
@@ -59,6 +59,7 @@ __all__ = [
     "UniqueViolation",
     "UntranslatableCharacter",
     "described",
+    "leaves_encryption_open",
     "require_usable",
     "require_writable",
     "transaction",

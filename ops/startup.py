@@ -1,13 +1,15 @@
 """What the service says and does once, when it starts."""
 
 import logging
+import os
 import warnings
+from collections.abc import Mapping
 
 import click
 from jwt.warnings import InsecureKeyLengthWarning
 
 from config import MIN_KEY_BYTES, MIN_SAFE_BCRYPT_ROUNDS, SAMPLE_SECRET_KEY, Settings
-from db import Database, DatabaseUnavailable
+from db import Database, DatabaseUnavailable, leaves_encryption_open
 from runtime.settings import bare
 
 SAMPLE_SECRET_KEYS = frozenset(
@@ -21,15 +23,23 @@ def warn_operator(settings: Settings) -> None:
     """Log one line for each setting that is unknown or insecure."""
     for doubt in settings.doubts():
         log.warning("unknown_setting: %s", doubt)
-    for warning in insecure_settings(settings):
+    for warning in insecure_settings(settings, os.environ):
         log.warning("insecure_setting: %s", warning)
     # PyJWT warns of a short key as well, with every token.
     warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 
-def insecure_settings(settings: Settings) -> list[str]:
-    """Return a sentence for each setting that works and that an operator should mend all the same."""
+def insecure_settings(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each setting that works and that an operator should mend all the same.
+
+    environ: of the process, in which libpq finds PGSSLMODE.
+    """
     sentences = []
+    if leaves_encryption_open(settings.db_url, environ):
+        sentences.append(
+            "DB_URL names another host and has no sslmode: the connection may be unencrypted; add"
+            " sslmode=verify-full and sslrootcert, or sslmode=disable if the network is your own"
+        )
     if bare(settings.secret_key) != settings.secret_key:
         sentences.append(
             "SECRET_KEY begins or ends with a line end, a blank or quotes, which are part of it: a service"

@@ -3,6 +3,7 @@
 import random
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
 
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -109,6 +110,28 @@ class Hosts:
             conn.local_settings = "".join(
                 f"SET LOCAL {name.removeprefix('default_')} = '{self._session[name]}'; " for name in local
             )
+
+
+def leaves_encryption_open(url: str, environ: Mapping[str, str]) -> bool:
+    """Return whether a URL names another machine, and neither the URL nor `environ` has an sslmode.
+
+    libpq then goes on without TLS if the server, or somebody in between, refuses TLS (downgrade attack).
+    Loopback addresses, localhost and Unix sockets are this machine; other names are not resolved.
+    """
+    parameters = parse_dsn(url)
+    if parameters.get("sslmode") or environ.get("PGSSLMODE"):
+        return False
+    return not all(_is_this_machine(address) for address in candidates(parameters, lambda _: [""]))
+
+
+def _is_this_machine(address: Mapping[str, str]) -> bool:
+    host = address.get("hostaddr") or address.get("host", "")
+    if not host or host.startswith(("/", "@")):  # a Unix socket
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _spell(address: Mapping[str, str]) -> str:

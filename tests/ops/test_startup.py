@@ -1,11 +1,13 @@
 """What the service says when it starts: which settings are insecure."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from config import Settings
-from ops.startup import insecure_settings
+from ops.startup import insecure_settings, warn_operator
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -15,8 +17,12 @@ def settings_with(**changes: Any) -> Settings:
     return Settings(**values)
 
 
+def warnings_of(environ: Mapping[str, str] = MappingProxyType({}), **changes: Any) -> list[str]:
+    return insecure_settings(settings_with(**changes), environ)
+
+
 def test_good_settings_warn_of_nothing() -> None:
-    assert insecure_settings(settings_with()) == []
+    assert warnings_of() == []
 
 
 @pytest.mark.parametrize(
@@ -33,7 +39,7 @@ def test_good_settings_warn_of_nothing() -> None:
     ],
 )
 def test_insecure_settings_warn_without_their_values(changes: dict[str, Any], named: list[str]) -> None:
-    warnings = insecure_settings(settings_with(**changes))
+    warnings = warnings_of(**changes)
 
     assert len(warnings) == len(named)
     assert all(warning.startswith(start) for warning, start in zip(warnings, named, strict=True))
@@ -52,13 +58,60 @@ def test_insecure_settings_warn_without_their_values(changes: dict[str, Any], na
     ],
 )
 def test_key_with_something_around_it_warns(around: str) -> None:
-    (warning,) = insecure_settings(settings_with(secret_key=around.format(KEY)))
+    (warning,) = warnings_of(secret_key=around.format(KEY))
 
     assert warning.startswith("SECRET_KEY begins or ends with a line end")
     assert KEY not in warning
 
 
 def test_sample_key_with_a_line_end_is_still_a_sample() -> None:
-    warnings = insecure_settings(settings_with(secret_key="change-me\n"))
+    warnings = warnings_of(secret_key="change-me\n")
 
     assert any("sample value" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "is_open"),
+    [
+        pytest.param("postgresql://u:hunter2@db.example/users", {}, True, id="name"),
+        pytest.param("postgresql://u:hunter2@192.0.2.1:5432/users", {}, True, id="IPv4"),
+        pytest.param("postgresql://u:hunter2@[2001:db8::1]/users", {}, True, id="IPv6"),
+        pytest.param("postgresql://u:hunter2@/users?host=db", {}, True, id="host as a parameter"),
+        pytest.param("postgresql://u:hunter2@localhost/users?hostaddr=192.0.2.1", {}, True, id="hostaddr"),
+        pytest.param("postgresql://u:hunter2@localhost,db/users", {}, True, id="the second of two hosts"),
+        pytest.param("postgresql://u:hunter2@db/users?sslmode=", {}, True, id="empty sslmode"),
+        pytest.param("postgresql://u:hunter2@db/users", {"PGSSLMODE": ""}, True, id="empty PGSSLMODE"),
+        pytest.param("postgresql://u:hunter2@db/users?sslmode=verify-full", {}, False, id="verify-full"),
+        pytest.param("postgresql://u:hunter2@db/users?sslmode=disable", {}, False, id="disable"),
+        pytest.param("postgresql://u:hunter2@db/users", {"PGSSLMODE": "require"}, False, id="PGSSLMODE"),
+        pytest.param("postgresql://u:hunter2@LocalHost:5433/users", {}, False, id="localhost"),
+        pytest.param("postgresql://u:hunter2@127.0.0.2,[::1]/users", {}, False, id="loopback addresses"),
+        pytest.param("postgresql://u:hunter2@db/users?hostaddr=127.0.0.1", {}, False, id="loopback hostaddr"),
+        pytest.param("postgresql:///users?host=/run/postgresql,@abstract", {}, False, id="Unix sockets"),
+        pytest.param("postgresql:///users", {}, False, id="no host"),
+    ],
+)
+def test_database_on_another_host_without_sslmode_warns(
+    url: str, environ: dict[str, str], is_open: bool
+) -> None:
+    warnings = warnings_of(environ, db_url=url)
+
+    assert [warning.startswith("DB_URL names another host and has no sslmode") for warning in warnings] == (
+        [True] * is_open
+    )
+    assert "hunter2" not in str(warnings)
+
+
+@pytest.mark.parametrize(("mode", "count"), [("", 1), ("require", 0)])
+def test_start_logs_the_warning_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: str, count: int
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", mode)
+
+    warn_operator(settings_with(db_url="postgresql://u:hunter2@db/users"))
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.startswith("insecure_setting: DB_URL names another host") for line in lines] == [
+        True
+    ] * count
+    assert "\n" not in "".join(lines)
