@@ -59,8 +59,11 @@ def identify() -> Principal:
     token = _bearer_token()
     if token is None:
         raise Unauthenticated("token_missing")
+    settings = current_auth().settings
     try:
-        claims = access.verify(token, key=current_auth().settings.secret_key, now=now)
+        claims = access.verify(
+            token, key=settings.secret_key, now=now, max_ttl_seconds=settings.jwt_expires_seconds
+        )
     except access.TokenExpired:
         raise Unauthenticated("token_expired") from None
     except access.TokenInvalid as exc:

@@ -10,6 +10,8 @@ from typing import Any
 import jwt
 
 ALGORITHM = "HS256"
+TYPE = "at+jwt"  # RFC 9068 section 2.1: no JWT for another purpose has this type
+ACCEPTED_TYPES = (TYPE, "JWT")  # earlier versions issued the second one
 MAX_CHARACTERS = 8192  # twice the length of a token with the longest email, each character escaped in JSON
 LEEWAY_SECONDS = 10  # for machines whose clocks differ
 MAX_TIME = 1e300  # JSON allows integers that are too large for a float
@@ -32,6 +34,7 @@ class Claims:
     session_id: int | None  # None: a version without sessions issued the token
     expires_at: float
     not_before: float
+    is_complete: bool  # has sub, jti and sid; False: an earlier version issued the token
 
 
 def issue(
@@ -48,30 +51,35 @@ def issue(
         "exp": issued_at + ttl_seconds,
         "jti": token_id,
     }
-    return jwt.encode(claims, key, algorithm=ALGORITHM)
+    return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"typ": TYPE})
 
 
-def verify(token: str, *, key: str, now: float) -> Claims:
+def verify(token: str, *, key: str, now: float, max_ttl_seconds: int) -> Claims:
     """Return the claims of an access token that this service issued.
 
     now: seconds since the epoch. Raises TokenExpired or TokenInvalid. The algorithm is fixed (RFC 8725
-    section 3.1). `sub`, `jti` and `sid` may be absent, because earlier versions issued such tokens.
+    section 3.1). Earlier versions issued tokens without `sub`, `jti` or `sid`: such a token is valid if it
+    ends within max_ttl_seconds from now.
     """
     claims = _signed_claims(token, key)
     if claims.not_before > now + LEEWAY_SECONDS:
         raise TokenInvalid("iat or nbf")
     if claims.expires_at <= now - LEEWAY_SECONDS:
         raise TokenExpired("exp")
+    # Nobody can revoke a token without a session: it must not last longer than a token that is issued now.
+    if not claims.is_complete and claims.expires_at > now + max_ttl_seconds + LEEWAY_SECONDS:
+        raise TokenInvalid("exp without sub, jti or sid")
     return claims
 
 
-# A client sends one token many times. Its claims stay the same; `verify` compares them with the clock.
+# A client sends one token many times. Its claims stay the same; `verify` compares them with the clock and the
+# settings.
 @lru_cache(maxsize=4096)
 def _signed_claims(token: str, key: str) -> Claims:
     if len(token) > MAX_CHARACTERS:  # PyJWT decodes the header before it checks the signature
         raise TokenInvalid("length")
     try:
-        claims = jwt.decode(
+        decoded = jwt.decode_complete(
             token,
             key,
             algorithms=[ALGORITHM],
@@ -80,8 +88,13 @@ def _signed_claims(token: str, key: str) -> Claims:
         )
     except jwt.PyJWTError as exc:
         raise TokenInvalid(type(exc).__name__) from exc
+    if decoded["header"].get("typ", TYPE) not in ACCEPTED_TYPES:
+        raise TokenInvalid("typ")
+    claims = decoded["payload"]
     not_before = max(_time(claims, name) if name in claims else 0.0 for name in ("iat", "nbf"))
-    return Claims(_user_id(claims), _session_id(claims), _time(claims, "exp"), not_before)
+    session_id = _session_id(claims)
+    is_complete = session_id is not None and "sub" in claims and "jti" in claims
+    return Claims(_user_id(claims), session_id, _time(claims, "exp"), not_before, is_complete)
 
 
 def _user_id(claims: dict[str, Any]) -> int:

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.support import SECRET_KEY
 from tests.support.access_tokens import claims_of, encoded, signed
-from tests.support.actor import ME, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_MISSING, Actor, refusal
+from tests.support.actor import ME, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_MISSING, Actor, ClientOf, refusal
 from tests.support.database import Sql
 
 OTHER_KEY = "another-key-for-tests-that-is-longer-than-32-bytes"
@@ -89,6 +89,20 @@ def test_token_of_an_earlier_version_is_accepted(ada: Actor, changes: dict[str, 
     answer = ada.me(signed(claims_with(**changes)))
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("max_ttl_seconds", "expected"), [pytest.param(60, 200, id="at most"), pytest.param(40, 401, id="longer")]
+)
+def test_token_of_an_earlier_version_lasts_no_longer_than_the_setting_says(
+    client_of: ClientOf, ada: Actor, max_ttl_seconds: int, expected: int
+) -> None:
+    strict = ada.through(client_of(jwt_expires_seconds=max_ttl_seconds))
+
+    answer = strict.me(signed(claims_with()))
+
+    assert answer.status_code == expected
+    assert strict.me(ada.token).status_code == 200  # it has a session, which can be revoked
 
 
 @pytest.mark.parametrize(
@@ -184,9 +198,10 @@ def test_token_with_the_payload_of_another_is_401(client: FlaskClient, ada: Acto
         pytest.param({"alg": None}, id="null"),
         pytest.param({"alg": ["HS256"]}, id="list"),
         pytest.param({"crit": ["exp"]}, id="HS256 with a critical extension"),
+        pytest.param({"typ": "id+jwt"}, id="HS256 of another type"),
     ],
 )
-def test_token_with_another_algorithm_is_401(ada: Actor, header: dict[str, Any]) -> None:
+def test_token_with_another_header_is_401(ada: Actor, header: dict[str, Any]) -> None:
     answer = ada.me(signed(claims_with(), **header))
 
     assert refusal(answer) == TOKEN_INVALID
