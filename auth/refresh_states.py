@@ -1,4 +1,4 @@
-"""The SQL on the refresh tokens of auth_sessions: the state of a token, its rotation, its renewal.
+"""The SQL on the refresh tokens of auth_sessions: the state of a token, and its rotation.
 
 The order of locks and the names of the columns: see auth.sessions. Each statement here locks a single row.
 """
@@ -6,7 +6,7 @@ The order of locks and the names of the columns: see auth.sessions. Each stateme
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from auth.sessions import NewSession, SessionGrant
+from auth.sessions import SessionGrant
 from db import Cursor
 
 
@@ -86,30 +86,6 @@ def find(cur: Cursor, selector_hash: bytes, *, now: datetime) -> RefreshState | 
         (selector_hash, now),
     )
     return _refresh_state(cur)
-
-
-def renew(cur: Cursor, session_id: int, session: NewSession) -> datetime | None:
-    """Give a session a refresh token that is not derived from the last one, and return its new idle expiry.
-
-    Returns None if the session is gone.
-    """
-    cur.execute(
-        """
-        UPDATE auth_sessions
-        SET handle_hash = %(selector_hash)s,
-            token_hash = %(token_hash)s,
-            previous_hash = NULL,
-            salt = NULL,
-            rotated_at = NULL,
-            last_used_at = %(now)s,
-            valid_until = LEAST(%(idle_expires_at)s, expires_at)
-        WHERE id = %(id)s
-        RETURNING valid_until
-        """,
-        vars(session) | {"id": session_id},
-    )
-    row = cur.fetchone()
-    return row[0] if row else None
 
 
 def revoke_by_selector(cur: Cursor, selector_hash: bytes) -> None:

@@ -32,7 +32,7 @@ class Session:
 
 @dataclass(frozen=True)
 class NewSession:
-    """A session to create, or the new token of one. Times are aware; idle_expires_at <= expires_at.
+    """A session to create. Times are aware; idle_expires_at <= expires_at.
 
     idle_expires_at: the end of the session unless it is refreshed. expires_at: its end in any case.
     """
@@ -128,10 +128,20 @@ def revoke_own(cur: Cursor, principal: Principal, session_id: int) -> bool | Non
 
 
 def revoke_others(cur: Cursor, principal: Principal) -> bool:
-    """Revoke every session of the user but the principal's. Returns False if the principal's has ended.
+    """Revoke every session of the user but the principal's. Returns False if the principal's has ended."""
+    return _revoke(cur, principal, kept_id=principal.session_id)
+
+
+def revoke_all(cur: Cursor, principal: Principal) -> bool:
+    """Revoke every session of the user. Returns False, and revokes none, if the principal's has ended."""
+    return _revoke(cur, principal, kept_id=None)
+
+
+def _revoke(cur: Cursor, principal: Principal, *, kept_id: int | None) -> bool:
+    """Revoke every session of the user but that with the id kept_id.
 
     The order of locks is that of this module: of two sessions that revoke each other, the second one waits
-    and then finds itself revoked.
+    and then finds itself revoked. Returns False if the principal's session has ended.
     """
     principal.execute(
         cur,
@@ -153,10 +163,11 @@ def revoke_others(cur: Cursor, principal: Principal) -> bool:
         ), revoked AS (
             DELETE FROM auth_sessions
             USING locked, allowed
-            WHERE auth_sessions.id = locked.id AND auth_sessions.id IS DISTINCT FROM %(session_id)s
+            WHERE auth_sessions.id = locked.id AND auth_sessions.id IS DISTINCT FROM %(kept_id)s
         )
         SELECT FROM allowed
         """,
+        kept_id=kept_id,
     )
     return cur.fetchone() is not None
 

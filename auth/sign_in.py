@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from auth import refresh_states, sessions, users
+from auth import sessions, users
 from auth.client import Client
 from auth.errors import ApiError
 from auth.principal import Principal
@@ -45,22 +45,6 @@ def open_session(
         return None
     sessions.revoke_surplus(cur, user.id, keep=MAX_SESSIONS, at_most=MAX_REVOKED, now=now)
     grant = SessionGrant(session_id, user.id, user.email, session.idle_expires_at)
-    return pair.issue(refresh_token, grant, settings=settings, now=now)
-
-
-def renew_session(
-    cur: Cursor, session_id: int, user: User, *, client: Client, settings: Settings, now: datetime
-) -> TokenPair | None:
-    """Give a session of a user new tokens; the refresh tokens before are void.
-
-    Returns None if the session is gone.
-    """
-    refresh_token = refresh.new()
-    session = new_session(refresh_token, client=client, settings=settings, now=now)
-    idle_expires_at = refresh_states.renew(cur, session_id, session)
-    if idle_expires_at is None:
-        return None
-    grant = SessionGrant(session_id, user.id, user.email, idle_expires_at)
     return pair.issue(refresh_token, grant, settings=settings, now=now)
 
 

@@ -1,4 +1,4 @@
-"""PUT /me/password: a new password, which revokes every other session."""
+"""PUT /me/password: a new password, which revokes every session and opens a new one."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,9 +46,9 @@ class PasswordChange:
 @bp.put("/me/password")
 @login_required
 def change_password() -> dict[str, Any]:
-    """Change the password, for the user, who confirms it with the current one. Answers new tokens.
+    """Change the password, for the user, who confirms it with the current one.
 
-    Every other session of the user has ended.
+    Every session of the user has ended. Answers the tokens of a new one.
     """
     auth, client = current_auth(), current_client()
     form = PasswordChange.from_body(json_body(), password_min_length=auth.settings.password_min_length)
@@ -79,9 +79,9 @@ def _change(
     settings: Settings,
     now: datetime,
 ) -> TokenPair | None:
-    """Store the new hash, revoke every other session, and return new tokens for the principal's session.
+    """Store the new hash, revoke every session of the user, and return the tokens of a new session.
 
-    A token of a version without sessions gets a new session. Returns None if the password hash was replaced
+    Who has stolen a token of any of the sessions is out, too. Returns None if the password hash was replaced
     meanwhile. Raises ApiError `token_invalid` if the principal's session has ended. Nothing is stored then.
     """
     user = credential.user
@@ -89,15 +89,8 @@ def _change(
         # First the row of the user, which a login locks: no session is opened in between.
         if not users.replace_hash(cur, user.id, old=credential.password_hash, new=new_hash):
             return None
-        if not sessions.revoke_others(cur, principal):
+        if not sessions.revoke_all(cur, principal):
             raise principal.session_ended()
-        if principal.session_id is None:
-            return sign_in.open_session(
-                cur, user, password_hash=new_hash, client=client, settings=settings, now=now
-            )
-        tokens = sign_in.renew_session(
-            cur, principal.session_id, user, client=client, settings=settings, now=now
+        return sign_in.open_session(
+            cur, user, password_hash=new_hash, client=client, settings=settings, now=now
         )
-        if tokens is None:
-            raise principal.session_ended()
-        return tokens

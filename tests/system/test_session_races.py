@@ -103,7 +103,7 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("how", ["logout", "revoke others", "password", "replay", "delete"])
+@pytest.mark.parametrize("how", ["logout", "revoke others", "password", "own password", "replay", "delete"])
 def test_session_that_one_worker_ends_is_refused_by_the_other(
     ada: Actor, workers: service.Service, how: str
 ) -> None:
@@ -113,6 +113,7 @@ def test_session_that_one_worker_ends_is_refused_by_the_other(
         "logout": doomed.log_out,
         "revoke others": phone.revoke_other_sessions,
         "password": phone.change_password,
+        "own password": doomed.change_password,
         "replay": partial(doomed.try_refresh, doomed.refresh_token),
         "delete": phone.delete,
     }

@@ -90,21 +90,22 @@ def test_password_change_against_refresh_leaves_only_the_new_pair(
 
         assert password_change.status_code == 200
         assert statuses(refreshes).keys() <= {200, 401}
-        of_phone, of_user = (
-            [user.holding(answer.get_json()) for answer in answers if answer.status_code == 200]
-            for answers in (refreshes[:3], refreshes[3:])
-        )
-        assert all(holder.is_over() for holder in of_phone)
-        assert all(holder.try_refresh().status_code == 401 for holder in of_user)
-        assert user.holding(password_change.get_json()).try_refresh().status_code == 200
+        refreshed = [user.holding(answer.get_json()) for answer in refreshes if answer.status_code == 200]
+        assert all(holder.is_over() for holder in [user, phone, *refreshed])
+        changed_user = user.holding(password_change.get_json())
+        assert changed_user.is_live()
+        assert changed_user.try_refresh().status_code == 200
         assert session_count(user) == 1
 
 
-def test_two_password_changes_at_once_are_one_success(new_user: NewUser) -> None:
+@pytest.mark.parametrize("of_one_session", [True, False])
+def test_two_password_changes_at_once_are_one_success(
+    new_user: NewUser, session_count: SessionCount, *, of_one_session: bool
+) -> None:
     other_password = NEW_PASSWORD + "2"
     for n in range(10):
         user = new_user(f"user{n}")
-        phone = user.elsewhere()
+        phone = user if of_one_session else user.elsewhere()
 
         first, second = at_once(
             partial(user.change_password, NEW_PASSWORD), partial(phone.change_password, other_password)
@@ -116,7 +117,10 @@ def test_two_password_changes_at_once_are_one_success(new_user: NewUser) -> None
             if first.status_code == 200
             else (second, other_password, NEW_PASSWORD)
         )
+        assert user.is_over()
+        assert phone.is_over()
         assert user.holding(winner.get_json()).is_live()
+        assert session_count(user) == 1
         assert user.try_log_in(password=password).status_code == 200
         assert user.try_log_in(password=lost_password).status_code == 401
 
