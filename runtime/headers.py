@@ -9,6 +9,7 @@ from flask_cors import cross_origin
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from runtime import logs
+from runtime.wsgi import CONTENT_POLICY, FIXED_HEADERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -17,6 +18,9 @@ CORS_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # Frontends add the last four to trace a request (W3C Trace Context and Baggage, Sentry).
 CORS_HEADERS = ["Authorization", "Content-Type", logs.REQUEST_ID_HEADER]
 CORS_HEADERS += ["traceparent", "tracestate", "baggage", "sentry-trace"]
+HEADERS_OF_PAGES = FIXED_HEADERS
+HEADERS_OF_OTHERS = [*FIXED_HEADERS, CONTENT_POLICY]
+STRICT_TRANSPORT = ("Strict-Transport-Security", "max-age=31536000")  # seconds: a year
 PREFLIGHT_SECONDS = 600  # Chromium caches a preflight for two hours at most, other browsers for less
 
 
@@ -33,7 +37,7 @@ def trust_proxies(app: Flask, *, hops: int) -> None:
     forge them.
     """
     if hops:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(StrictTransport(app.wsgi_app), x_for=hops)  # type: ignore[method-assign]
     app.wsgi_app = HeaderLimit(app.wsgi_app)  # type: ignore[method-assign]
 
 
@@ -81,15 +85,32 @@ class HeaderLimit:
         return self._app(environ, start_response)
 
 
-class FixedHeaders:
-    """WSGI middleware for the headers that every answer has."""
+class StrictTransport:
+    """WSGI middleware that tells a browser which came by HTTPS to come by HTTPS only (HSTS, RFC 6797)."""
 
     def __init__(self, app: "WSGIApplication") -> None:
         self._app = app
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        fixed = [("Vary", "Origin"), ("X-Content-Type-Options", "nosniff")]
+        if environ["wsgi.url_scheme"] != "https":
+            return self._app(environ, start_response)
 
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+            return start_response(status, [*headers, STRICT_TRANSPORT], *exc_info)
+
+        return self._app(environ, start)
+
+
+class FixedHeaders:
+    """WSGI middleware for the headers that every answer has.
+
+    A page brings its own Content-Security-Policy: of two policies, browsers would obey both.
+    """
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
             if environ["REQUEST_METHOD"] == "OPTIONS" and status.startswith("200"):
                 status = "204 NO CONTENT"  # Flask answers OPTIONS with an empty page of HTML
@@ -98,6 +119,8 @@ class FixedHeaders:
             # RFC 6749 section 5.1. Errors lack it: Chromium keeps an unread one pending.
             if status.startswith("2") and environ["PATH_INFO"].lstrip("/").startswith("api"):
                 headers.append(("Cache-Control", "no-store"))
+            has_policy = any(name == CONTENT_POLICY[0] for name, _ in headers)
+            fixed = HEADERS_OF_PAGES if has_policy else HEADERS_OF_OTHERS
             return start_response(status, headers + fixed, *exc_info)
 
         return self._app(environ, start)

@@ -18,6 +18,15 @@ from runtime.request_buffer import Request
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+# Every answer has these, whoever gives it.
+FIXED_HEADERS = [
+    ("Vary", "Origin"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+]
+# Every answer has this one, but for a page with a policy of its own.
+CONTENT_POLICY = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
 _WITHOUT_PREFIX = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _HEADERS_OF_SERVER = ("connection", "date", "transfer-encoding")
 
@@ -112,12 +121,15 @@ REFUSALS = {
 BAD_REQUEST = ("bad_request", "The request could not be understood.")  # for every other status
 
 
+_FIXED_LINES = "".join(f"{name}: {value}\r\n" for name, value in [*FIXED_HEADERS, CONTENT_POLICY])
+
+
 def refusal(status: HTTPStatus) -> bytes:
     """Return the answer to a request that does not reach the application; it ends the connection."""
     code, sentence = REFUSALS.get(status, BAD_REQUEST)
     content = json.dumps({"error": sentence, "code": code}).encode() + b"\n"
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {_date()}\r\nConnection: close\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n{_FIXED_LINES}"
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         head += f"Retry-After: {RETRY_AFTER_SECONDS}\r\n"
     head += "\r\n"

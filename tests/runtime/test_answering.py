@@ -14,6 +14,7 @@ from auth import errors
 from runtime import wsgi
 from runtime.answering import AnsweringThreads
 from runtime.bulkhead import Full
+from runtime.headers import HEADERS_OF_OTHERS
 from runtime.request_buffer import Request
 
 
@@ -150,3 +151,11 @@ def test_refusal_has_the_words_of_the_application(status: HTTPStatus, refusal: t
     failure = errors.REGISTRY[code]
 
     assert (failure.status, failure.sentence) == (status, sentence)
+
+
+@pytest.mark.parametrize("status", [*wsgi.REFUSALS, HTTPStatus.BAD_REQUEST])
+def test_refusal_has_the_fixed_headers_of_the_application(status: HTTPStatus) -> None:
+    lines = wsgi.refusal(status).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+
+    assert set(lines) >= {f"{name}: {value}" for name, value in HEADERS_OF_OTHERS}
+    assert len(lines) == len({line.partition(":")[0] for line in lines})

@@ -4,9 +4,12 @@ import re
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
+from tests.support.actor import ClientOf
 from tests.support.answers import ANSWERS, JSON, send
 
+CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 ERRORS = [case for case in ANSWERS if int(str(case.id)[:3]) >= 400]
 
 
@@ -18,6 +21,9 @@ def test_every_answer_carries_the_common_headers(
 
     assert answer.status_code == status
     assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"]
+    assert answer.headers.getlist("Referrer-Policy") == ["no-referrer"]
+    assert answer.headers.getlist("Content-Security-Policy") == [CONTENT_POLICY]
+    assert "Strict-Transport-Security" not in answer.headers
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
     assert answer.headers.getlist("Vary") == ["Origin"]
     private = call["path"].startswith("/api/") and status < 300
@@ -47,3 +53,36 @@ def test_every_error_has_a_sentence_and_a_code(
     assert isinstance(body["error"], str)
     assert " " in body["error"]
     assert body.keys() <= {"error", "code", "fields", "status", "service", "database", "timestamp"}
+
+
+@pytest.mark.parametrize(
+    ("hops", "headers", "is_strict"),
+    [
+        pytest.param(1, {"X-Forwarded-Proto": "https"}, True, id="https"),
+        pytest.param(1, {"X-Forwarded-Proto": "http, https"}, True, id="forged http"),
+        pytest.param(2, {"X-Forwarded-Proto": "https"}, True, id="https, two proxies"),
+        pytest.param(1, {"X-Forwarded-Proto": "http"}, False, id="http"),
+        pytest.param(1, {"X-Forwarded-Proto": "https, http"}, False, id="forged https"),
+        pytest.param(1, {}, False, id="nothing"),
+        pytest.param(
+            1,
+            {"X-Forwarded-Ssl": "on", "X-Forwarded-Protocol": "ssl", "Forwarded": "proto=https"},
+            False,
+            id="other headers",
+        ),
+        pytest.param(0, {"X-Forwarded-Proto": "https"}, False, id="no proxy, forged https"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/health/live", "/docs", "/nowhere"])
+def test_browser_is_told_to_stay_with_https_where_a_trusted_proxy_says_https(
+    client_of: ClientOf, hops: int, headers: dict[str, str], is_strict: bool, path: str
+) -> None:
+    answer = client_of(trusted_proxies=hops).get(path, headers=headers)
+
+    assert answer.headers.getlist("Strict-Transport-Security") == ["max-age=31536000"] * is_strict
+
+
+def test_https_that_no_trusted_proxy_tells_of_is_not_made_strict(client: FlaskClient) -> None:
+    answer = client.get("/health/live", base_url="https://localhost")
+
+    assert "Strict-Transport-Security" not in answer.headers

@@ -20,6 +20,7 @@ from tests.support import ROOT
 METHODS = ("get", "post", "put", "patch", "delete")
 # Headers that every answer has, or that only browsers read. The file describes them once, in `info`.
 COMMON_HEADERS = {"content-type", "content-length", "vary", "x-content-type-options"}
+COMMON_HEADERS |= {"referrer-policy", "content-security-policy", "strict-transport-security"}
 SERVER_HEADERS = {"server", "date", "connection", "transfer-encoding"}  # gunicorn's
 
 SOURCE = ROOT / "openapi.yaml"

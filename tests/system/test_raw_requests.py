@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from runtime.headers import HEADERS_OF_OTHERS
 from tests.support import service
 from tests.support.raw_http import (
     LIVE,
@@ -26,13 +27,21 @@ pytestmark = pytest.mark.slow
         pytest.param([b"X-Forwarded-Proto: https", b"X-Forwarded-Proto: http"], id="two schemes"),
         pytest.param([b"SCRIPT_NAME: /elsewhere"], id="name of a script"),
         pytest.param([b"PATH_INFO: /elsewhere"], id="path"),
+        pytest.param([b"REMOTE_USER: root"], id="user"),
+        pytest.param([b"REMOTE-ADDR: 203.0.113.9"], id="address"),
+        pytest.param([b"X_FORWARDED_PROTO: https"], id="scheme with underscores"),
+        pytest.param([b"X-Forwarded-Ssl: on"], id="X-Forwarded-Ssl"),
+        pytest.param([b"X-Forwarded-Protocol: ssl"], id="X-Forwarded-Protocol"),
+        pytest.param([b"wsgi.url_scheme: https"], id="variable of WSGI"),
     ],
 )
-def test_headers_of_proxies_change_nothing(running: service.Service, headers: list[bytes]) -> None:
-    answer = raw_answer(running, *headers)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_headers_of_proxies_change_nothing(running: service.Service, host: str, headers: list[bytes]) -> None:
+    answer = raw_answer(running, *headers, host=host)
 
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b'{"status":"alive"}\n')
+    assert b"Strict-Transport-Security" not in answer
 
 
 @pytest.mark.parametrize(
@@ -50,6 +59,7 @@ def test_request_that_the_worker_refuses_is_logged_without_its_text(
         head, _, body = read_all(sock).partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 400 ")
+    assert {f"{name}: {value}".encode() for name, value in HEADERS_OF_OTHERS} <= set(head.split(b"\r\n"))
     assert json.loads(body) == {"error": "The request could not be understood.", "code": "bad_request"}
     wait_for_log(running, "request_refused status=400 remote_addr=127.0.0.1")
     assert "hunter2" not in running.log.read_text()
