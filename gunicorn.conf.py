@@ -66,6 +66,11 @@ timeout = 30
 graceful_timeout = 20
 keepalive = settings.keepalive_seconds
 control_socket_disable = True
+# Attack: a client on a loopback address, which gunicorn trusts by default, sets SCRIPT_NAME or the scheme
+# with a header. Only gunicorn's own workers (`--worker-class`) read such headers; BufferingWorker does not.
+# TRUSTED_PROXIES alone decides what a proxy may tell.
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 try:  # a worker touches its heartbeat file: in memory, because a slow disk would delay the worker
     worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
 except FileNotFoundError:

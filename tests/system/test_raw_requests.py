@@ -1,11 +1,13 @@
 """Requests byte by byte: limits, refusals, pipelining and 100-continue."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from runtime.headers import HEADERS_OF_OTHERS
-from tests.support import service
+from tests.support import SECRET_KEY, service
+from tests.support.apps import NO_DATABASE
 from tests.support.raw_http import (
     LIVE,
     REGISTER_HEAD,
@@ -20,24 +22,44 @@ from tests.support.registrations import ADA
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        pytest.param([b"X-Forwarded-Proto: https", b"X-Forwarded-Ssl: off"], id="schemes that differ"),
-        pytest.param([b"X-Forwarded-Proto: https", b"X-Forwarded-Proto: http"], id="two schemes"),
-        pytest.param([b"SCRIPT_NAME: /elsewhere"], id="name of a script"),
-        pytest.param([b"PATH_INFO: /elsewhere"], id="path"),
-        pytest.param([b"REMOTE_USER: root"], id="user"),
-        pytest.param([b"REMOTE-ADDR: 203.0.113.9"], id="address"),
-        pytest.param([b"X_FORWARDED_PROTO: https"], id="scheme with underscores"),
-        pytest.param([b"X-Forwarded-Ssl: on"], id="X-Forwarded-Ssl"),
-        pytest.param([b"X-Forwarded-Protocol: ssl"], id="X-Forwarded-Protocol"),
-        pytest.param([b"wsgi.url_scheme: https"], id="variable of WSGI"),
-    ],
-)
+FORGED = [
+    pytest.param([b"X-Forwarded-Proto: https", b"X-Forwarded-Ssl: off"], id="schemes that differ"),
+    pytest.param([b"X-Forwarded-Proto: https", b"X-Forwarded-Proto: http"], id="two schemes"),
+    pytest.param([b"SCRIPT_NAME: /elsewhere"], id="name of a script"),
+    pytest.param([b"PATH_INFO: /elsewhere"], id="path"),
+    pytest.param([b"REMOTE_USER: root"], id="user"),
+    pytest.param([b"REMOTE-ADDR: 203.0.113.9"], id="address"),
+    pytest.param([b"X_FORWARDED_PROTO: https"], id="scheme with underscores"),
+    pytest.param([b"X-Forwarded-Ssl: on"], id="X-Forwarded-Ssl"),
+    pytest.param([b"X-Forwarded-Protocol: ssl"], id="X-Forwarded-Protocol"),
+    pytest.param([b"wsgi.url_scheme: https"], id="variable of WSGI"),
+]
+
+
+@pytest.mark.parametrize("headers", FORGED)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_headers_of_proxies_change_nothing(running: service.Service, host: str, headers: list[bytes]) -> None:
     answer = raw_answer(running, *headers, host=host)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b'{"status":"alive"}\n')
+    assert b"Strict-Transport-Security" not in answer
+
+
+@pytest.fixture(scope="module")
+def threaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
+    """The service under a worker of gunicorn's own, which reads headers of proxies by itself."""
+    log = tmp_path_factory.mktemp("threaded") / "log"
+    arguments = ("--worker-class", "gthread", "--graceful-timeout", "1")
+    with service.running(log, *arguments, DB_URL=NO_DATABASE, SECRET_KEY=SECRET_KEY) as started:
+        yield started
+
+
+@pytest.mark.parametrize("headers", FORGED)
+def test_headers_of_proxies_change_nothing_under_gunicorns_own_worker(
+    threaded: service.Service, headers: list[bytes]
+) -> None:
+    answer = raw_answer(threaded, *headers, host="::1")  # an address that gunicorn trusts
 
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b'{"status":"alive"}\n')

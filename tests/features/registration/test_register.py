@@ -63,7 +63,7 @@ def test_register_signs_exactly_the_claims_of_the_contract(client: FlaskClient) 
 
     header, claims = jwt.get_unverified_header(token), jwt.decode(token, SECRET_KEY, algorithms=["HS256"])
     issued_at, token_id = claims.pop("iat"), claims.pop("jti")
-    assert header == {"alg": "HS256", "typ": "JWT"}
+    assert header == {"alg": "HS256", "typ": "at+jwt"}
     assert claims == {"id": 1, "email": "ada@example.com", "sub": "1", "sid": 1, "exp": issued_at + 3600}
     assert before <= issued_at <= time.time()
     assert isinstance(token_id, str)
