@@ -108,8 +108,11 @@ def test_image_of_a_private_checkout_can_be_read_by_the_service(image: Path, tmp
     assert text.rindex("\nCOPY") < text.index(f"\nRUN {command}") < text.index("\nUSER")
 
 
-def test_image_has_the_schema(image: Path) -> None:
-    assert (image / "schema.sql").read_bytes() == (ROOT / "schema.sql").read_bytes()
+@pytest.mark.parametrize(
+    "name", ["schema.sql", "runtime/common_passwords.txt", "runtime/common_passwords.LICENSE"]
+)
+def test_image_has_what_is_no_code(image: Path, name: str) -> None:
+    assert (image / name).read_bytes() == (ROOT / name).read_bytes()
 
 
 @pytest.mark.parametrize(

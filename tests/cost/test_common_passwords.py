@@ -1,0 +1,46 @@
+"""What the look-up among the common passwords costs in CPU time."""
+
+import sys
+import time
+
+import pytest
+
+from runtime import common_passwords
+from tests.cost.test_costs import slowness
+
+MAX_SECONDS = 20e-6
+CALLS = 100
+TRIES = 20
+LINES = common_passwords.FILE.read_text().split("\n")[:-1]
+
+
+def seconds_for(password: str) -> float:
+    started = time.thread_time()
+    for _ in range(CALLS):
+        common_passwords.contains(password)
+    return (time.thread_time() - started) / CALLS
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        pytest.param(LINES[0], id="first"),
+        pytest.param(LINES[-1], id="last"),
+        pytest.param("securepassword123", id="absent"),
+        pytest.param("x" * 256, id="longest"),
+        pytest.param((LINES[len(LINES) // 2] * 256)[:256], id="longest that begins like a line"),
+        pytest.param("\U0001f512" * 256, id="longest in bytes"),
+        pytest.param("\n" * 256, id="line ends"),
+    ],
+)
+def test_look_up_takes_less_than_20_microseconds(password: str) -> None:
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        seconds = [seconds_for(password)]
+        while min(seconds) >= MAX_SECONDS and len(seconds) < TRIES:
+            seconds.append(seconds_for(password) / slowness())
+    finally:
+        sys.settrace(tracer)
+
+    assert min(seconds) < MAX_SECONDS
