@@ -129,12 +129,17 @@ class Settings:
         default=8,
         help="Length of the shortest password that a user may choose, in characters.",
     )
+    password_blocklist: bool = setting(
+        settings.switch,
+        group=PASSWORDS,
+        default=True,
+        help="Refuses a new password that is common, the username, the email or its part before the @.",
+    )
     rate_limits: bool = setting(
         settings.switch,
         group=LIMITS,
         default=True,
-        help="Whether the limits below hold, over all replicas. `N/period` allows N at once, refilled evenly"
-        " over the period.",
+        help="Whether the limits below hold. `N/period` allows N at once, refilled evenly over the period.",
     )
     limit_address_failures: Rate = setting(
         settings.rate,

@@ -31,12 +31,23 @@ forget_previous_release()
 
 import db  # noqa: E402
 from config import ConfigError, Settings, read_environment  # noqa: E402
-from runtime import addresses, background, capacity, handover, logs, open_files, shared_slots  # noqa: E402
+from runtime import (  # noqa: E402
+    addresses,
+    background,
+    capacity,
+    common_passwords,
+    handover,
+    logs,
+    open_files,
+    shared_slots,
+)
 from runtime.worker import BufferingWorker  # noqa: E402
 
 try:
     environ = read_environment()
     settings = Settings.from_env(environ)
+    if settings.password_blocklist:
+        common_passwords.load()  # before the fork, so that the workers share one copy
 except ConfigError as exc:
     sys.exit(str(exc))  # a worker that fails here would be started again and again
 if handover.is_trial():

@@ -12,13 +12,18 @@ from auth.services import Auth
 from auth.throttling.guard import Throttle
 from config import Settings
 from db import Database
-from runtime import background, shared_slots
+from runtime import background, common_passwords, shared_slots
 
 __all__ = ["features", "init_app"]
 
 
 def init_app(app: Flask, settings: Settings, database: Database) -> None:
-    """Add the auth blueprint to `app`, with all that its routes use."""
+    """Add the auth blueprint to `app`, with all that its routes use.
+
+    Raises ConfigError if the list of common passwords is missing or damaged.
+    """
+    if settings.password_blocklist:
+        common_passwords.load()
     app.config["BCRYPT_LOG_ROUNDS"] = settings.bcrypt_rounds
     passwords = PasswordHasher(
         Bcrypt(app),

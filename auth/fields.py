@@ -81,11 +81,14 @@ class BodyReader:
         return value.lower()
 
     def new_password(self, name: str, min_length: int) -> str:
+        """Return the field as it was sent. Returns "" if its length is not that of a password."""
         value = self.required_text(name)
         if len(value) > MAX_TYPED_CHARACTERS or len(composed := normalise(value)) > MAX_PASSWORD_CHARACTERS:
             self.add_error(name, f"{label(name)} must be at most {MAX_PASSWORD_CHARACTERS} characters long.")
-        elif value and len(composed) < min_length:
+            return ""
+        if value and len(composed) < min_length:
             self.add_error(name, f"{label(name)} must be at least {min_length} characters long.")
+            return ""
         return value
 
     def name(self, name: str, camel_case: str) -> str | None:

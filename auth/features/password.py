@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import g
 
-from auth import devices, responses, sessions, sign_in, users
+from auth import devices, new_passwords, responses, sessions, sign_in, users
 from auth.blueprint import bp
 from auth.bodies import json_body
 from auth.client import Client
@@ -54,6 +54,11 @@ def change_password() -> dict[str, Any]:
     form = PasswordChange.from_body(json_body(), password_min_length=auth.settings.password_min_length)
 
     def change(credential: Credential) -> TokenPair | None:
+        user = credential.user
+        if sentence := new_passwords.weakness(
+            form.new_password, username=user.username, email=user.email, settings=auth.settings
+        ):
+            raise ApiError("validation_failed", fields={"new_password": sentence})
         return auth.database.write(
             _change,
             credential,

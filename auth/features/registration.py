@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from auth import constraint_errors, devices, responses, sign_in, users
+from auth import constraint_errors, devices, new_passwords, responses, sign_in, users
 from auth.blueprint import bp
 from auth.bodies import json_body
 from auth.client import Client
@@ -29,13 +29,20 @@ class Registration:
     last_name: str | None
 
     @classmethod
-    def from_body(cls, body: dict[str, Any], *, password_min_length: int) -> "Registration":
+    def from_body(cls, body: dict[str, Any], settings: Settings) -> "Registration":
         """Return the registration in `body`. Raises ApiError `validation_failed`."""
         reader = BodyReader(body)
+        username, email = reader.username("username"), reader.email("email")
+        password = reader.new_password("password", settings.password_min_length)
+        weakness = password and new_passwords.weakness(
+            password, username=username, email=email, settings=settings
+        )
+        if weakness:
+            reader.add_error("password", weakness)
         registration = cls(
-            username=reader.username("username"),
-            email=reader.email("email"),
-            password=reader.new_password("password", password_min_length),
+            username=username,
+            email=email,
+            password=password,
             first_name=reader.name("first_name", "firstName"),
             last_name=reader.name("last_name", "lastName"),
         )
@@ -52,7 +59,7 @@ class Registration:
 def register() -> tuple[dict[str, Any], int]:
     """Register a user, for anybody. Answers 201 with the user and the tokens of a first session."""
     auth, client = current_auth(), current_client()
-    form = Registration.from_body(json_body(), password_min_length=auth.settings.password_min_length)
+    form = Registration.from_body(json_body(), auth.settings)
     with auth.throttle.registration(client):
         password_hash = auth.passwords.hash(form.password)
     user, tokens = auth.database.write(

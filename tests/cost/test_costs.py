@@ -9,6 +9,7 @@ import io
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -57,6 +58,16 @@ BODIES = {
             "current_password": MARKS[:1023],
             "new_password": "x" * 8,
         }
+    ),
+    "longest new password": json.dumps(
+        {
+            "username": "x" * 50_000,
+            "email": "x" * 5_000 + "@b.cc",
+            "password": "\u1f82" * 256,
+            "current_password": PASSWORD,
+            "new_password": unicodedata.normalize("NFD", "\u1f82" * 256),
+        },
+        ensure_ascii=False,
     ),
     "blanks": json.dumps({"email": " " * 60_000 + "x", "password": "x"}),
     "quotes": json.dumps({"email": "'" * 60_000, "password": "x"}),

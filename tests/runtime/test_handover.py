@@ -114,6 +114,12 @@ def test_hangup_serves_nothing_but_the_new_release(running: service.Service) -> 
         ),
         pytest.param("ops/openapi.py", "def init_app() -> None: ...\n", "TypeError", id="create_app() fails"),
         pytest.param("schema.sql", None, "No such file or directory", id="file that only the database needs"),
+        pytest.param(
+            "runtime/common_passwords.txt", None, "PASSWORD_BLOCKLIST needs", id="no list of common passwords"
+        ),
+        pytest.param(
+            "runtime/common_passwords.txt", "password\n", "is damaged", id="damaged list of common passwords"
+        ),
     ],
 )
 def test_hangup_with_what_cannot_start_leaves_the_workers_serving(

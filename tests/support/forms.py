@@ -11,13 +11,19 @@ from auth.features.password import PasswordChange
 from auth.features.profile import ProfileChange
 from auth.features.registration import Registration
 from auth.fields import required_text
+from config import Settings
+from tests.support import SECRET_KEY
 from tests.support.registrations import ADA
 
 NO_PROFILE = {"username": "", "email": "", "first_name": None, "last_name": None}
 
 
 def read_registration(body: dict[str, Any], *, min_length: int = 8) -> Registration:
-    return Registration.from_body(body, password_min_length=min_length)
+    """Return the registration in a body. Common passwords are accepted."""
+    settings = Settings(
+        db_url="", secret_key=SECRET_KEY, password_min_length=min_length, password_blocklist=False
+    )
+    return Registration.from_body(body, settings)
 
 
 def read_login(body: dict[str, Any]) -> Login:

@@ -19,15 +19,9 @@ LEVELS = [
     ],
     ["auth.throttling", "auth.throttling.*", "auth.tokens.*"],
     [
-        *[
-            "auth.client",
-            "auth.users",
-            "auth.sessions",
-            "auth.refresh_states",
-            "auth.principal",
-            "auth.passwords",
-        ],
-        *["auth.stored_hashes", "auth.fields", "auth.constraint_errors"],
+        *["auth.client", "auth.users", "auth.sessions", "auth.refresh_states", "auth.principal"],
+        *["auth.passwords", "auth.new_passwords", "auth.stored_hashes", "auth.fields"],
+        "auth.constraint_errors",
     ],
     ["auth.errors"],
     ["config"],
@@ -69,7 +63,7 @@ USES_THE_USER_ID = {"auth/features/sessions.py": "logout"}
 CONNECTS_TO_POSTGRESQL = ["runtime/hosts.py", "dev/*"]
 # Pure modules get time, keys and randomness as arguments.
 PURE = [
-    *["config.py", "auth/fields.py", "auth/responses.py", "auth/stored_hashes.py"],
+    *["config.py", "auth/fields.py", "auth/new_passwords.py", "auth/responses.py", "auth/stored_hashes.py"],
     *["auth/tokens/access.py", "auth/tokens/refresh.py", "auth/tokens/pair.py"],
     *["auth/throttling/limits.py", "auth/throttling/device_cookie.py", "auth/throttling/keys.py"],
 ]
