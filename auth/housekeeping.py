@@ -1,4 +1,4 @@
-"""Removes expired rows of every table, also if nobody logs in.
+"""Removes the rows of every table that are over, also if nobody logs in.
 
 Each worker has a timer. A lock in the database lets one worker of all replicas remove rows at a time.
 """
@@ -19,14 +19,14 @@ PERIOD_SECONDS = 600.0
 BATCH_ROWS = 500  # of a table in one transaction, so that no statement takes long
 LOCK = 0x55534553  # "USES": the advisory lock of the worker that removes rows
 
-# For each table a function that removes up to `at_most` expired rows and returns their number.
+# For each table a function that removes up to `at_most` rows that are over, and returns their number.
 PURGES: tuple[Callable[..., int], ...] = (sessions.purge, counters.purge)
 
 log = logging.getLogger("auth")
 
 
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
-    """Remove up to `at_most` expired rows of each table, and return how many. now: aware."""
+    """Remove up to `at_most` rows of each table that are over, and return how many. now: aware."""
     return sum(purge_table(cur, now=now, at_most=at_most) for purge_table in PURGES)
 
 
@@ -38,23 +38,26 @@ def purge_alone(cur: Cursor, *, now: datetime, at_most: int) -> int:
 
 
 def batches(database: Database, remove: Callable[..., int] = purge) -> Iterator[int]:
-    """Remove all expired rows. Yield the number of rows of each batch, at least 1."""
+    """Remove all rows that are over. Yield the number of rows of each batch, at least 1."""
     while count := database.write(remove, now=clock.now(), at_most=BATCH_ROWS):
         yield count
 
 
 def run(database: Database) -> None:
-    """Remove all expired rows, unless another worker does. A failure is logged; the next run goes on."""
+    """Remove all rows that are over, unless another worker does.
+
+    A failure is logged, and the next run goes on.
+    """
     removed = 0
     try:
         for count in batches(database, purge_alone):
             removed += count
     except DatabaseUnavailable as exc:
-        log.warning("sessions_not_purged: %s", exc)
+        log.warning("rows_not_purged: %s", exc)
     except Exception:
         log.exception("housekeeping_failed")  # the timer must not end with its thread
     if removed:
-        log.info("sessions_purged count=%s", removed)
+        log.info("rows_purged count=%s", removed)
 
 
 def start(database: Database) -> None:

@@ -23,11 +23,11 @@ def init_app(app: Flask, database: Database) -> None:
 
     @app.cli.command("purge")
     def purge() -> None:
-        """Remove the sessions that are over."""
+        """Remove the sessions that are over, and the budgets of throttling that are full again."""
         removed = 0
         try:
             for count in housekeeping.batches(database):
                 removed += count
         except DatabaseUnavailable as exc:
-            raise click.ClickException(f"{exc} ({removed} sessions were removed)") from None
-        click.echo(f"Sessions removed: {removed}")
+            raise click.ClickException(f"{exc} ({removed} rows were removed)") from None
+        click.echo(f"Rows removed: {removed}")

@@ -1,4 +1,4 @@
-"""Expired sessions are removed, by one worker at a time, also if nobody logs in."""
+"""Expired sessions and full budgets are removed, by one worker at a time, also if nobody logs in."""
 
 import time
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_run_removes_all_expired_sessions(
 
     assert sql(COUNT) == [(0,)]
     assert ada.me().status_code == 200
-    assert messages(log_lines) == [f"sessions_purged count={2 * BATCH_ROWS + 1}"]
+    assert messages(log_lines) == [f"rows_purged count={2 * BATCH_ROWS + 1}"]
 
 
 def test_batch_is_never_larger_than_asked_for(make_database: MakeDatabase) -> None:
@@ -94,7 +94,7 @@ def test_run_without_a_database_is_one_log_line(log_lines: list[dict[str, Any]])
     housekeeping.run(Database("postgresql://127.0.0.1:1/none"))
 
     [message] = messages(log_lines)
-    assert message.startswith("sessions_not_purged: cannot connect: ")
+    assert message.startswith("rows_not_purged: cannot connect: ")
 
 
 def test_run_that_fails_is_one_log_line(

@@ -1,4 +1,4 @@
-"""`flask --app app purge`, which removes every expired session."""
+"""`flask --app app purge`, which removes every expired session and every full budget."""
 
 from typing import Any
 
@@ -25,9 +25,23 @@ def test_purge_removes_expired_sessions_and_no_other(app: Flask, ada: Actor, sql
 
     outcome = purge(app)
 
-    assert outcome == (0, f"Sessions removed: {2 * BATCH_ROWS + 1}\n")
+    assert outcome == (0, f"Rows removed: {2 * BATCH_ROWS + 1}\n")
     assert sql(COUNT) == [(0,)]
     assert ada.me().status_code == 200
+
+
+def test_purge_removes_full_budgets_and_no_other(app: Flask, sql: Sql) -> None:
+    sql(
+        "INSERT INTO auth_throttle (key, full_at, failures, locked) VALUES"
+        " ('full', now(), 0, FALSE), ('in use', now() + interval '1 hour', 0, FALSE),"
+        " ('failed', now(), 1, FALSE), ('forgotten', now() - interval '8 days', 1, FALSE),"
+        " ('locked', now() - interval '8 days', 100, TRUE)"
+    )
+
+    outcome = purge(app)
+
+    assert outcome == (0, "Rows removed: 2\n")
+    assert sql("SELECT key FROM auth_throttle ORDER BY key") == [("failed",), ("in use",), ("locked",)]
 
 
 def test_purge_waits_for_no_session_that_is_in_use(
@@ -39,7 +53,7 @@ def test_purge_waits_for_no_session_that_is_in_use(
     with held_open(settings.db_url, in_use):
         outcome = purge(app)
 
-    assert outcome == (0, "Sessions removed: 1\n")
+    assert outcome == (0, "Rows removed: 1\n")
 
 
 def test_purge_that_fails_tells_how_many_it_removed(
@@ -58,4 +72,4 @@ def test_purge_that_fails_tells_how_many_it_removed(
 
     outcome = purge(app)
 
-    assert outcome == (1, f"Error: the database went away ({BATCH_ROWS} sessions were removed)\n")
+    assert outcome == (1, f"Error: the database went away ({BATCH_ROWS} rows were removed)\n")
