@@ -14,6 +14,11 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import requests
 
+from auth.errors import REGISTRY
+from auth.throttling import keys
+from config import LIMITS, Settings
+from db import Database
+from runtime.declarations import declarations
 from tests.support import ROOT, SECRET_KEY, service
 from tests.support.database import MakeDatabase, run_sql
 from tests.support.documents import OPERATING, blocks, rows
@@ -102,10 +107,19 @@ def status_of(url: str) -> int:
             time.sleep(0.1)
 
 
-@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app [a-z-]+", OPERATING))
+def add_ada(url: str) -> None:
+    Database(url).apply_schema()
+    run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
+
+
+@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app ([a-z -]+)", OPERATING))
 def test_printed_flask_commands_work(command: str, make_database: MakeDatabase, tmp_path: Path) -> None:
+    url = make_database()
+    if command.endswith(" ada"):
+        add_ada(url)
+
     done = subprocess.run(
-        ["sh", "-c", filled_in(f"DB_URL=... SECRET_KEY=... {command}", make_database())],
+        ["sh", "-c", filled_in(f"DB_URL=... SECRET_KEY=... .venv/bin/flask --app app {command}", url)],
         cwd=in_a_copy(tmp_path),
         env=service.ENVIRON,
         capture_output=True,
@@ -113,6 +127,26 @@ def test_printed_flask_commands_work(command: str, make_database: MakeDatabase, 
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_printed_statement_shows_the_budgets_of_an_account_and_an_address(
+    make_database: MakeDatabase,
+) -> None:
+    (statement,) = blocks(OPERATING, "sql", containing="auth_throttle")
+    url = make_database()
+    Database(url).apply_schema()
+    run_sql(
+        url,
+        "INSERT INTO auth_throttle (key, full_at, failures, locked)"
+        " SELECT key, now() + interval '1 hour', 100, TRUE FROM unnest(%s) AS key",
+        [keys.address("192.0.2.7"), keys.strangers(keys.account(7)), keys.strangers(keys.account(71))],
+    )
+
+    budgets = run_sql(url, statement)
+
+    assert [key for key, *_ in budgets] == ["account 7 strangers", "address 192.0.2.7"]
+    assert {budget[2:] for budget in budgets} == {(100, True)}
+    assert all(3500 < full_in_seconds <= 3600 for _, full_in_seconds, *_ in budgets)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +176,16 @@ def events_of(module: Path) -> Iterator[str]:
             start = text.values[0] if isinstance(text, ast.JoinedStr) else text
             if isinstance(start, ast.Constant) and (event := EVENT.match(str(start.value))):
                 yield event[0]
+
+
+def test_table_of_limits_has_every_limit() -> None:
+    columns = ("setting", "what it counts", "separate budgets for", "code", "what it protects against")
+    described = {setting.strip("`") for setting, *_ in rows(OPERATING, *columns)}
+    codes = {code.strip("`") for _, _, _, code, _ in rows(OPERATING, *columns)}
+
+    declared = {each.variable for each in declarations(Settings) if each.group == LIMITS}
+    assert described == declared - {"RATE_LIMITS"}
+    assert codes == {code for code, failure in REGISTRY.items() if failure.status == 429}
 
 
 def test_table_of_events_is_that_of_the_code() -> None:
