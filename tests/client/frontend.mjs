@@ -7,15 +7,15 @@ globalThis.localStorage = {
 const sent = [];
 const fetched = globalThis.fetch;
 globalThis.fetch = (url, options) => {
-  sent.push([options.method, new URL(url).pathname, options.headers.Authorization ?? null]);
+  sent.push([options.method, new URL(url).pathname, options.headers.Authorization ?? null, options.credentials]);
   return fetched(url, options);
 };
 const session = await import("./session.mjs");
 const refused = async (promise) => {
   try {
     await promise;
-  } catch ({ message, status, code, fields }) {
-    return { message, status, code, fields };
+  } catch ({ message, status, code, fields, retry_after }) {
+    return { message, status, code, fields, retry_after };
   }
   throw new Error("not refused");
 };
@@ -32,6 +32,8 @@ told.sessions = (await session.call("GET", "/sessions")).sessions.length;
 await session.logout();
 told.out = await refused(session.call("GET", "/me"));
 told.again = await session.login("ada", "battery staple");
+for (let guess = 1; guess <= 11; guess++) told.limited = await refused(session.login("ada", "a wrong password"));
+told.credentials = [...new Set(sent.map(([, , , credentials]) => credentials))];
 told.authorizations = [...new Set(sent.map(([, , authorization]) => authorization?.split(" ")[0] ?? null))];
 told.undefined = sent.filter(([, , authorization]) => /undefined|null/.test(authorization ?? "")).length;
 console.log(JSON.stringify(told));

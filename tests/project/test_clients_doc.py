@@ -51,6 +51,9 @@ def test_session_for_a_frontend_works(make_database: MakeDatabase, tmp_path: Pat
     assert (seen["changed"]["first_name"], seen["again"]["username"]) == ("Ada", "ada")
     assert [user["first_name"] for user in seen["refreshed"]] == ["Ada", "Ada"]
     assert seen["sessions"] == 1
+    assert (seen["limited"]["code"], seen["limited"]["status"]) == ("too_many_attempts", 429)
+    assert 1 <= seen["limited"]["retry_after"] <= 60
+    assert seen["credentials"] == ["include"]
     assert seen["authorizations"] == [None, "Bearer"]
     assert seen["undefined"] == 0
 

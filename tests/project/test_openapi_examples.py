@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from auth.errors import REGISTRY
+from auth.errors import REGISTRY, ApiError
 from tests.support import contract
 from tests.support.actor import bearer
 
@@ -67,7 +67,8 @@ def test_example_of_an_error_is_what_the_service_says(code: str) -> None:
     if code == "validation_failed":
         assert value["error"] == " ".join(value["fields"].values())
     else:
-        assert value == {"error": REGISTRY[code].sentence, "code": code}
+        assert value == ApiError(code, retry_after=value.get("retry_after")).body()
+    assert ("retry_after" in value) == (REGISTRY[code].status == 429)
 
 
 # Method, path, the example that is sent, the example that is answered.
