@@ -7,7 +7,7 @@ from runtime import addresses
 
 @dataclass(frozen=True)
 class Client:
-    """ip: "" if it is unknown. device_cookie: as it was sent, "" without one."""
+    """The sender of a request. ip: "" if it is unknown. device_cookie: as it was sent, "" without one."""
 
     ip: str
     user_agent: str

@@ -1,7 +1,7 @@
-"""Which budgets an attempt is charged to: who is a stranger to an account, and who is known. Pure.
+"""Which budgets an attempt is charged to: who is a stranger to an account, and who is known.
 
 A device is known to an account by its cookie, by its access token, or by the address of one of the account's
-live sessions. All strangers share one budget of an account. They cannot use up the budget of a known device.
+live sessions. All strangers share one budget of an account, and cannot use up the budget of a known device.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from runtime import addresses
 class Attempt:
     """What an attempt is charged to.
 
-    user_id: of the account, None if there is none. budget: the key of the account's budget, which a success
-    fills; "" without an account. unlock: the keys of which a success ends the lock. is_given_back: whether a
-    success gives the charges back.
+    user_id: of the account, None if there is no such user. budget: the key of the account's budget, which a
+    success fills; "" if the address alone is charged. unlock: the keys whose lock a success ends.
+    is_given_back: whether a success gives the charges back.
     """
 
     charges: Sequence[Charge]
@@ -54,7 +54,7 @@ def login(
 def reauthentication(
     user_id: int, session_id: int | None, client: Client, *, settings: Settings, now: float
 ) -> Attempt:
-    """Return what a password is charged to that comes with an access token.
+    """Return what a password that comes with an access token is charged to.
 
     Attack: whoever stole an access token guesses the password with it. The session has a budget of its own,
     because strangers could use up a shared one.
@@ -67,7 +67,7 @@ def reauthentication(
 
 
 def unknown_token(client: Client, *, settings: Settings) -> Attempt:
-    """Return what a secret is charged to that belongs to nobody."""
+    """Return what a secret that belongs to nobody is charged to."""
     return Attempt(_of_address(client, settings), is_given_back=False)
 
 

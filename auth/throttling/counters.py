@@ -15,12 +15,12 @@ from runtime.settings import Rate
 
 # A budget that somebody has locked keeps a request, and its pooled connection, waiting for this long at most.
 _LOCK_TIMEOUT = "SELECT set_config('lock_timeout', '500ms', true);"
-FAILURES_KEPT = timedelta(days=7)  # failures without a lock, after the last one
+FAILURES_KEPT = timedelta(days=7)  # after the moment at which the budget is full
 
 
 @dataclass(frozen=True)
 class Charge:
-    """A charge to a budget. max_failures: in a row, then the key is locked; 0 stands for no bound."""
+    """A charge to a budget. max_failures: so many in a row lock the budget; 0 stands for no bound."""
 
     key: str
     rate: Rate
@@ -31,7 +31,7 @@ class Charge:
 class Balance:
     """A budget as a charge found it, and as the charge left it.
 
-    full_in: the time until the budget was full before the charge. is_locked: before the charge. full_at and
+    full_in: before the charge, the time until the budget is full. is_locked: before the charge. full_at and
     failures: after the charge, if all charges were allowed.
     """
 
@@ -49,12 +49,12 @@ class Balance:
         return limits.seconds_to_wait(self.charge.rate, self.full_in)
 
     def begins_lock(self) -> bool:
-        """Return whether the charge, if it was allowed, has locked the key."""
+        """Return whether the charge, if it was allowed, has locked the budget."""
         return self.failures == self.charge.max_failures > 0
 
 
 def charge(cur: Cursor, charges: Sequence[Charge]) -> list[Balance]:
-    """Charge all of `charges`, or none if one of them is not allowed. Return a balance for each.
+    """Charge all of `charges`, or none if one of them is not allowed. Return a balance for each, by its key.
 
     The first statement creates and locks every row: an ON CONFLICT DO UPDATE locks a row also where its
     condition is false, and then writes nothing. The second statement sees the rows that are locked.
@@ -110,9 +110,9 @@ def charge(cur: Cursor, charges: Sequence[Charge]) -> list[Balance]:
 def settle(cur: Cursor, *, refunds: Sequence[Balance], fill: Sequence[str], unlock: Sequence[str]) -> None:
     """Give charges back.
 
-    refunds: charges that are undone, with the failure that each counted. A charge of which the budget has
-    recovered meanwhile gives nothing back. fill: keys whose budget is full again, without failures and lock.
-    unlock: keys whose failures and lock are forgotten, and whose budget stays.
+    refunds: charges that are undone, each with the failure that it counted. A charge that the budget has
+    recovered from gives nothing back. fill: keys whose budget becomes full, without failures and lock.
+    unlock: keys whose failures and lock are forgotten, and whose budget stays as it is.
     """
     cur.execute(
         f"""
@@ -151,9 +151,10 @@ def forget(cur: Cursor, prefix: str) -> int:
 
 
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
-    """Delete up to `at_most` budgets that are full, and return how many. Skips locked rows.
+    """Delete up to `at_most` budgets that are full, and return how many.
 
-    A key with failures stays for FAILURES_KEPT, a locked key until its lock ends. now: aware.
+    A budget with failures stays for FAILURES_KEPT, a locked budget until its lock ends. Skips rows that
+    another transaction holds. now: aware.
     """
     cur.execute(
         """

@@ -1,8 +1,8 @@
 """The keys of budgets: whose attempts count together. Pure.
 
 `account 7 strangers` is the budget of everybody whom account 7 does not know. For an identifier that no user
-has, a keyed hash stands in the place of 7: it costs the same, and the identifier, perhaps a password in the
-wrong field, is stored nowhere.
+has, a keyed hash stands in the place of 7, and costs the same. The identifier itself is stored nowhere: it
+may be a password that was typed into the wrong field.
 """
 
 import hashlib
@@ -25,7 +25,10 @@ def account(user_id: int) -> str:
 
 
 def unknown_account(identifier: str, *, key: str) -> str:
-    """Return what `account` does, for an identifier that no user has. Blanks and letter case do not count."""
+    """Return what `account` does, for an identifier that no user has.
+
+    Blanks around the identifier and letter case do not count.
+    """
     normal_form = identifier.strip().lower().encode("utf-8", "surrogatepass")
     digest = hmac.digest(key.encode(), b"unknown account" + normal_form, hashlib.sha256)
     return f"account {digest.hex()[:32]} "
@@ -36,7 +39,7 @@ def strangers(account: str) -> str:
 
 
 def known_addresses(account: str) -> str:
-    """Return the key that all devices share which an account knows by their address alone."""
+    """Return the key of all devices together that an account knows by their address alone."""
     return f"{account}addresses"
 
 
