@@ -59,7 +59,7 @@ def change_password() -> dict[str, Any]:
             form.new_password, username=user.username, email=user.email, settings=auth.settings
         ):
             raise ApiError("validation_failed", fields={"new_password": sentence})
-        return auth.database.write(
+        tokens = auth.database.write(
             _change,
             credential,
             principal=g.principal,
@@ -68,9 +68,11 @@ def change_password() -> dict[str, Any]:
             settings=auth.settings,
             now=clock.now(),
         )
+        if tokens is not None:
+            devices.remember(auth, credential.user.id, client)
+        return tokens
 
     tokens = sign_in.reauthenticate(auth, g.principal, form.current_password, change, client=client)
-    devices.remember(auth, g.principal.user_id, client)
     return responses.token_pair(tokens)
 
 

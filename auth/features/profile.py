@@ -97,9 +97,10 @@ def delete_user() -> tuple[str, int]:
     password = required_text(json_body(), "password")
 
     def delete(credential: Credential) -> bool | None:
-        deleted = auth.database.write(users.delete, g.principal, password_hash=credential.password_hash)
-        return deleted or None
+        if not auth.database.write(users.delete, g.principal, password_hash=credential.password_hash):
+            return None
+        auth.throttle.forget(credential.user.id)
+        return True
 
     sign_in.reauthenticate(auth, g.principal, password, delete, client=current_client())
-    auth.throttle.forget(g.principal.user_id)
     return "", 204

@@ -74,19 +74,21 @@ def unknown_token(client: Client, *, settings: Settings) -> Attempt:
 def registration(client: Client, *, settings: Settings) -> Attempt:
     """Return what a registration is charged to, whether it succeeds or not."""
     network = client.network()
-    charges = [Charge(keys.registrations(network), settings.limit_registrations)] if network else []
+    charges = (
+        [Charge(keys.registrations(network), settings.limit_registrations, "rate_limited")] if network else []
+    )
     return Attempt(charges, is_given_back=False)
 
 
 def _by_stranger(account: str, user_id: int | None, client: Client, settings: Settings) -> Attempt:
     budget = keys.strangers(account)
-    charge = Charge(budget, settings.limit_account_failures, settings.lockout_failures)
+    charge = Charge(budget, settings.limit_account_failures, "too_many_attempts", settings.lockout_failures)
     return Attempt([charge, *_of_address(client, settings)], user_id, budget)
 
 
 def _by_known(budget: str, user_id: int, others: list[Charge], settings: Settings) -> Attempt:
     account = keys.account(user_id)
-    charge = Charge(budget, settings.limit_device_failures, settings.lockout_failures)
+    charge = Charge(budget, settings.limit_device_failures, "too_many_attempts", settings.lockout_failures)
     shared = [keys.strangers(account), keys.known_addresses(account)]
     return Attempt([charge, *others], user_id, budget, [key for key in shared if key != budget])
 
@@ -94,4 +96,4 @@ def _by_known(budget: str, user_id: int, others: list[Charge], settings: Setting
 def _of_address(client: Client, settings: Settings) -> list[Charge]:
     """Return the charge to the client's address. Returns [] if the address is unknown."""
     network = client.network()
-    return [Charge(keys.address(network), settings.limit_address_failures)] if network else []
+    return [Charge(keys.address(network), settings.limit_address_failures, "rate_limited")] if network else []

@@ -102,7 +102,7 @@ class Throttle:
         key, wait = balance.charge.key, _retry_after(balance)
         cause = f"throttled key={key!r} account={attempt.user_id} wait={wait}"
         return ApiError(
-            "too_many_attempts" if key == attempt.budget else "rate_limited",
+            balance.charge.code,
             retry_after=wait,
             log_message=cause if self._refusals.is_due(key, now=time.monotonic()) else "",
         )
@@ -124,7 +124,7 @@ class Throttle:
         try:
             yield
         except DatabaseUnavailable as exc:
-            log.warning("attempts_not_given_back: %s", exc)
+            log.warning("limits_not_updated: %s", exc)
 
 
 def _retry_after(balance: Balance) -> int:
