@@ -13,7 +13,7 @@ from psycopg2.extensions import parse_dsn
 
 from dev import postgres_binaries, privileges
 from tests.support import faulty_postgres
-from tests.support.actor import Actor
+from tests.support.actor import WRONG_PASSWORD, Actor
 from tests.support.apps import app_on
 from tests.support.database import run_sql
 from tests.support.faulty_postgres import FaultyPostgres
@@ -100,3 +100,21 @@ def test_primary_that_became_read_only_under_open_connections_is_left(pair: Pair
         assert client.get("/health").status_code == 200
     assert len(run_sql(pair.standby.url, "SELECT id FROM users")) == 2
     app.extensions["auth"].database.close()
+
+
+def test_login_on_a_standby_is_refused_until_it_is_promoted(pair: Pair) -> None:
+    on_primary, on_standby = app_on(pair.primary.url), app_on(pair.standby.url)
+    Actor(on_primary.test_client()).register()
+    Actor(on_primary.test_client()).try_log_in(password=WRONG_PASSWORD)
+    user = Actor(on_standby.test_client())
+
+    refused = user.try_log_in()  # the budgets are in an unlogged table, which a standby cannot even read
+
+    assert (refused.status_code, refused.get_json()["code"]) == (503, "database_unavailable")
+    assert len(run_sql(pair.primary.url, "SELECT key FROM auth_throttle")) > 0
+    pair.primary.stop(at_once=True)
+    promote(pair.standby)
+    assert run_sql(pair.standby.url, "SELECT key FROM auth_throttle") == []
+    user.log_in()
+    for app in (on_primary, on_standby):
+        app.extensions["auth"].database.close()
