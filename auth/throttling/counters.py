@@ -19,39 +19,30 @@ FAILURES_KEPT = timedelta(days=7)  # after the moment at which the budget is ful
 _LOCK_TIMEOUT = "SELECT set_config('lock_timeout', '500ms', true);"
 # The first statement creates and locks every row: ON CONFLICT DO UPDATE locks a row even if its condition is
 # false, and then writes nothing. The second statement sees the rows as they are once they are locked.
-# VALUES takes PostgreSQL less time to plan than unnest().
+# PostgreSQL spends most of the time on planning: it plans VALUES and a plain UPDATE fast.
 _CHARGE = """
     INSERT INTO auth_throttle (key)
     VALUES {keys}
     ON CONFLICT (key) DO UPDATE SET key = EXCLUDED.key WHERE FALSE;
-    WITH moment AS MATERIALIZED (
-        SELECT clock_timestamp() AS now
-    ), balance AS (
-        SELECT key, now, GREATEST(full_at, now) AS full_at, emission_interval, max_failures,
-               failures + (max_failures > 0)::INTEGER AS failures,
-               locked AND max_failures > 0 AS is_locked,
-               GREATEST(full_at, now) - now <= burst_tolerance AS has_budget
-        FROM auth_throttle
-        JOIN (VALUES {charges}) AS charge (key, emission_interval, burst_tolerance, max_failures) USING (key)
-        CROSS JOIN moment
-    ), charged AS (
-        UPDATE auth_throttle
-        SET full_at = balance.full_at + emission_interval,
-            failures = balance.failures,
-            locked = max_failures > 0 AND balance.failures >= max_failures
-        FROM balance
-        WHERE auth_throttle.key = balance.key
-          AND (SELECT bool_and(has_budget AND NOT is_locked) FROM balance)
-    )
-    SELECT (EXTRACT(EPOCH FROM full_at - now) * 1000000)::BIGINT, is_locked,
-           full_at + emission_interval, failures
-    FROM balance
-    ORDER BY key
+    UPDATE auth_throttle
+    SET full_at = GREATEST(full_at, statement_timestamp()) + emission_interval,
+        failures = failures + (max_failures > 0)::INTEGER,
+        locked = max_failures > 0 AND failures + 1 >= max_failures
+    FROM (VALUES {charges}) AS charge (key, emission_interval, burst_tolerance, max_failures)
+    WHERE auth_throttle.key = charge.key
+      AND NOT EXISTS (
+          SELECT
+          FROM auth_throttle
+          JOIN (VALUES {charges}) AS charge (key, emission_interval, burst_tolerance, max_failures)
+              USING (key)
+          WHERE locked AND max_failures > 0 OR full_at > statement_timestamp() + burst_tolerance
+      )
+    RETURNING auth_throttle.key, full_at, failures
 """
 _REFUND = """
     UPDATE auth_throttle
     SET full_at = full_at
-            - LEAST(%(emission_interval)s, GREATEST(%(full_at)s - clock_timestamp(), INTERVAL '0')),
+            - LEAST(%(emission_interval)s, GREATEST(%(full_at)s - statement_timestamp(), INTERVAL '0')),
         failures = GREATEST(failures - %(counted_failures)s, 0),
         locked = locked AND failures > %(max_failures)s
     WHERE key = %(key)s;
@@ -74,50 +65,66 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class Balance:
-    """A budget as a charge found it, and as the charge left it.
+class Charged:
+    """A charge that was made. full_at: when the budget is full now. failures: in a row, this one included."""
 
-    full_in: the time until the budget was full before the charge. is_locked: before the charge. full_at and
-    failures: after the charge, if all charges were allowed.
-    """
+    charge: Charge
+    full_at: datetime
+    failures: int
+
+    def begins_lock(self) -> bool:
+        """Return whether the charge has locked the key."""
+        return self.failures >= self.charge.max_failures > 0
+
+
+@dataclass(frozen=True)
+class Balance:
+    """A budget as it is. full_in: the time until it is full."""
 
     charge: Charge
     full_in: timedelta
     is_locked: bool
-    full_at: datetime
-    failures: int
-
-    def is_allowed(self) -> bool:
-        return not self.is_locked and self.seconds_to_wait() == 0
 
     def seconds_to_wait(self) -> int:
-        """Return the seconds until the rate allows a charge, 0 if it does so now."""
+        """Return the seconds until the rate allows the charge, 0 if it does so now."""
         return limits.seconds_to_wait(self.charge.rate, self.full_in)
 
-    def begins_lock(self) -> bool:
-        """Return whether the charge, if it was allowed, has locked the key."""
-        return self.failures >= self.charge.max_failures > 0
 
-
-def charge(cur: Cursor, charges: Sequence[Charge]) -> list[Balance]:
-    """Charge all of `charges`, or none if one of them is not allowed. Return a balance for each."""
-    charges = sorted(charges, key=lambda each: each.key)
-    marks = ", ".join(["%s"] * len(charges))
+def charge(cur: Cursor, charges: Sequence[Charge]) -> list[Charged]:
+    """Make all of `charges`, or none if one of them is not allowed. Returns [] then."""
+    by_key = {each.key: each for each in sorted(charges, key=lambda each: each.key)}
+    marks = ", ".join(["%s"] * len(by_key))
     rows = [
         (each.key, limits.emission_interval(each.rate), limits.burst_tolerance(each.rate), each.max_failures)
-        for each in charges
+        for each in by_key.values()
     ]
     statements = _LOCK_TIMEOUT + _CHARGE.format(keys=marks, charges=marks)
     try:
-        cur.execute(statements, [*((each.key,) for each in charges), *rows])
+        cur.execute(statements, [*((key,) for key in by_key), *rows, *rows])
     except FeatureNotSupported as exc:
         raise ReadOnly("a standby has no unlogged tables") from exc
+    return [Charged(by_key[key], full_at, failures) for key, full_at, failures in cur.fetchall()]
+
+
+def balances(cur: Cursor, charges: Sequence[Charge]) -> list[Balance]:
+    """Return the balance of each budget that has a row."""
+    by_key = {each.key: each for each in charges}
     # In microseconds: psycopg2 reads an interval in one of PostgreSQL's styles only.
-    balances = [(timedelta(microseconds=full_in), *rest) for full_in, *rest in cur.fetchall()]
-    return [Balance(each, *balance) for each, balance in zip(charges, balances, strict=True)]
+    cur.execute(
+        """
+        SELECT key, (EXTRACT(EPOCH FROM GREATEST(full_at, now()) - now()) * 1000000)::BIGINT, locked
+        FROM auth_throttle
+        WHERE key = ANY (%s)
+        """,
+        (list(by_key),),
+    )
+    return [
+        Balance(by_key[key], timedelta(microseconds=full_in), is_locked and by_key[key].max_failures > 0)
+        for key, full_in, is_locked in cur.fetchall()
+    ]
 
 
-def settle(cur: Cursor, *, refunds: Sequence[Balance], fill: Sequence[str], unlock: Sequence[str]) -> None:
+def settle(cur: Cursor, *, refunds: Sequence[Charged], fill: Sequence[str], unlock: Sequence[str]) -> None:
     """Give charges back. One statement for each row, in the order of the keys.
 
     refunds: charges that are undone, each with the failure that it counted. A charge that the budget has
@@ -162,7 +169,7 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
         WITH full_budget AS MATERIALIZED (
             SELECT key
             FROM auth_throttle
-            WHERE full_at <= clock_timestamp()
+            WHERE full_at <= statement_timestamp()
               AND NOT locked
               AND (failures = 0 OR full_at <= %s)
             LIMIT %s
@@ -177,13 +184,13 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
     return cur.rowcount
 
 
-def _refund(cur: Cursor, balance: Balance) -> bytes:
-    charge = balance.charge
+def _refund(cur: Cursor, refund: Charged) -> bytes:
+    charge = refund.charge
     return cur.mogrify(
         _REFUND,
         {
             "emission_interval": limits.emission_interval(charge.rate),
-            "full_at": balance.full_at,
+            "full_at": refund.full_at,
             "counted_failures": int(charge.max_failures > 0),
             "max_failures": charge.max_failures,
             "key": charge.key,

@@ -14,7 +14,7 @@ from auth.errors import ApiError
 from auth.principal import Principal
 from auth.throttling import attempts, counters, keys
 from auth.throttling.attempts import Attempt
-from auth.throttling.counters import Balance
+from auth.throttling.counters import Balance, Charged
 from auth.throttling.log_limit import LogLimit
 from auth.users import Credential
 from config import Settings
@@ -77,43 +77,42 @@ class Throttle:
         if not self._settings.rate_limits or not attempt.charges:
             yield
             return
-        balances = self._charge(attempt)
+        charged = self._charge(attempt)
         try:
             yield
         except ApiError:  # the attempt has failed
-            self._log_locks(attempt, balances)
+            self._log_locks(attempt, charged)
             raise
         except BaseException:  # nothing was tested, for example because every hash slot is in use
-            self._settle(balances)
+            self._settle(charged)
             raise
         if attempt.is_given_back:
-            refunds = [balance for balance in balances if balance.charge.key != attempt.budget]
+            refunds = [each for each in charged if each.charge.key != attempt.budget]
             self._settle(refunds, fill=[attempt.budget], unlock=attempt.unlock)
 
-    def _charge(self, attempt: Attempt) -> list[Balance]:
+    def _charge(self, attempt: Attempt) -> list[Charged]:
         """Charge all budgets of an attempt, or none and raise ApiError."""
-        balances = self._database.write(counters.charge, attempt.charges)
-        refused = [balance for balance in balances if not balance.is_allowed()]
-        if refused:
-            raise self._refusal(attempt, max(refused, key=_retry_after))
-        return balances
+        charged = self._database.write(counters.charge, attempt.charges)
+        if not charged:
+            raise self._refusal(attempt, self._database.read(counters.balances, attempt.charges))
+        return charged
 
-    def _refusal(self, attempt: Attempt, balance: Balance) -> ApiError:
-        key, wait = balance.charge.key, _retry_after(balance)
-        cause = f"throttled key={key!r} account={attempt.user_id} wait={wait}"
-        return ApiError(
-            balance.charge.code,
-            retry_after=wait,
-            log_message=cause if self._refusals.is_due(key, now=time.monotonic()) else "",
-        )
+    def _refusal(self, attempt: Attempt, balances: list[Balance]) -> ApiError:
+        worst = max(balances, key=_retry_after, default=None)
+        charge = worst.charge if worst else attempt.charges[0]
+        # Race: since the charge was refused, the budget may have recovered, and its row may have gone.
+        wait = max(1, _retry_after(worst)) if worst else 1
+        is_due = self._refusals.is_due(charge.key, now=time.monotonic())
+        cause = f"throttled key={charge.key!r} account={attempt.user_id} wait={wait}"
+        return ApiError(charge.code, retry_after=wait, log_message=cause if is_due else "")
 
-    def _log_locks(self, attempt: Attempt, balances: list[Balance]) -> None:
-        for balance in balances:
-            if balance.begins_lock():
-                log.warning("account_locked account=%s key=%r", attempt.user_id, balance.charge.key)
+    def _log_locks(self, attempt: Attempt, charged: list[Charged]) -> None:
+        for each in charged:
+            if each.begins_lock():
+                log.warning("account_locked account=%s key=%r", attempt.user_id, each.charge.key)
 
     def _settle(
-        self, refunds: list[Balance], *, fill: Sequence[str] = (), unlock: Sequence[str] = ()
+        self, refunds: list[Charged], *, fill: Sequence[str] = (), unlock: Sequence[str] = ()
     ) -> None:
         with self._best_effort():
             self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
