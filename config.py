@@ -212,7 +212,8 @@ class Settings:
         WholeNumber(0, 1000),
         group=CAPACITY,
         default=32,
-        help="Requests of each process that may wait for a hash slot; more get 503 `busy`.",
+        help="Requests of each process that may wait for a hash slot, at most half of them from one address; "
+        "more get 503 `busy`.",
     )
     unknown_names: tuple[str, ...] = ()  # variables in .env that resemble the ones above
 

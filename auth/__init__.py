@@ -30,7 +30,7 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
         rounds=settings.bcrypt_rounds,
         running=settings.hash_slots,
         waiting=settings.hash_queue,
-        shared=shared_slots.inherited(settings.hash_slots),
+        shared=shared_slots.inherited(settings.hash_slots, waiting=settings.hash_queue),
     )
     app.extensions["auth"] = Auth(settings, database, passwords, Throttle(settings, database))
     background.add(app, partial(housekeeping.start, database))

@@ -11,7 +11,8 @@ from auth.stored_hashes import MAX_PASSWORD_CHARACTERS as MAX_PASSWORD_CHARACTER
 from auth.stored_hashes import MAX_TYPED_CHARACTERS as MAX_TYPED_CHARACTERS
 from auth.stored_hashes import Form, StoredHash
 from auth.stored_hashes import normalise as normalise
-from runtime.bulkhead import Bulkhead, Full, SharedPlaces
+from runtime.bulkhead import Bulkhead, Full
+from runtime.shared_places import SharedPlaces
 
 if TYPE_CHECKING:
     from flask_bcrypt import Bcrypt
@@ -44,8 +45,7 @@ class PasswordHasher:
     ) -> None:
         self._bcrypt = bcrypt
         self._rounds = rounds
-        self._slots = Bulkhead(running=running, waiting=waiting)
-        self._shared = shared
+        self._slots = shared or Bulkhead(running=running, waiting=waiting)
 
     def hash(self, password: str) -> str:
         """Return the hash to store. Raises Busy."""
@@ -99,14 +99,10 @@ class PasswordHasher:
 
     @contextmanager
     def _slot(self, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-        """Hold a slot of this process and one of all processes. Raises Busy."""
-        until = time.monotonic() + wait_seconds
+        """Hold a hash slot: one of all processes, or of this one if it serves alone. Raises Busy."""
         with ExitStack() as stack:
             try:
-                self._slots.enter(until=until)
-                stack.callback(self._slots.leave)
-                if self._shared:
-                    stack.callback(self._shared.leave, self._shared.enter(until=until))
+                stack.enter_context(self._slots.hold(until=time.monotonic() + wait_seconds))
             except Full:
                 raise Busy from None
             yield

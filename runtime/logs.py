@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, has_request_context, request
 
-from runtime import addresses, clock
+from runtime import addresses, client, clock
 from runtime.line_writer import LineWriter, write_now
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ class RequestLog:
         if not _ACCEPTABLE_REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(16)
         environ[_REQUEST_ID] = request_id
-        environ["REMOTE_ADDR"] = addresses.of_client(environ.get("REMOTE_ADDR") or "")
+        address = addresses.of_client(environ.get("REMOTE_ADDR") or "")
+        environ["REMOTE_ADDR"] = client.current.address = address
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
             headers.append((REQUEST_ID_HEADER, request_id))

@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import IO
 
-from runtime.bulkhead import SharedPlaces
+from runtime.shared_places import SharedPlaces
 
 _DESCRIPTOR = "USER_SERVICE_HASH_SLOTS"  # from gunicorn.conf.py to its workers; not for operators
 
@@ -26,7 +26,10 @@ def create(folder: str) -> IO[bytes]:
     return file
 
 
-def inherited(count: int) -> SharedPlaces | None:
-    """Return the `count` slots that the workers share. Returns None if one process serves alone."""
+def inherited(count: int, *, waiting: int) -> SharedPlaces | None:
+    """Return the `count` slots that the workers share. Returns None if one process serves alone.
+
+    waiting: how many threads of this process may wait for a slot.
+    """
     descriptor = os.environ.get(_DESCRIPTOR)
-    return SharedPlaces(int(descriptor), count) if descriptor else None
+    return SharedPlaces(int(descriptor), count, waiting=waiting) if descriptor else None

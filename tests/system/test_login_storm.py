@@ -1,0 +1,54 @@
+"""A storm of logins from one address: people elsewhere log in meanwhile."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import SECRET_KEY, service
+from tests.support.actor import LOGIN, Actor, HttpClient
+from tests.support.database import MakeDatabase
+from tests.support.storm import storm
+
+pytestmark = pytest.mark.slow
+
+CONNECTIONS = 120
+LOGINS = 8
+
+
+@pytest.fixture
+def proxied(make_database: MakeDatabase, tmp_path: Path) -> Iterator[service.Service]:
+    """A service with two workers behind a proxy. A hash takes a quarter of its time in production."""
+    environ = {"DB_URL": make_database(), "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "10"}
+    with service.running(tmp_path / "log", **environ, TRUSTED_PROXIES="1") as started:
+        yield started
+    assert '"exception"' not in started.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "address_of",
+    [
+        pytest.param(lambda _: "203.0.113.7", id="an address"),
+        pytest.param(lambda number: f"2001:db8:0:1::{number:x}", id="a network of IPv6"),
+    ],
+)
+def test_honest_logins_elsewhere_succeed_within_3_s(
+    proxied: service.Service, address_of: Callable[[int], str]
+) -> None:
+    ada = Actor(HttpClient(proxied.url)).register()
+    body = {"username": ada.username, "password": ada.password}
+    statuses, seconds = [], []
+
+    with storm(proxied, CONNECTIONS, address_of) as storms_answers:
+        while storms_answers[503] < CONNECTIONS:  # the queue of each worker is full
+            time.sleep(0.01)
+        for _ in range(LOGINS):
+            started = time.monotonic()
+            answer = ada.send("POST", LOGIN, body, token="", headers={"X-Forwarded-For": "198.51.100.1"})
+            statuses.append(answer.status_code)
+            seconds.append(time.monotonic() - started)
+
+    assert statuses == [200] * LOGINS
+    assert max(seconds) < 3
+    assert storms_answers.keys() == {401, 503}
