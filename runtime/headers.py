@@ -1,5 +1,6 @@
 """HTTP headers for every route: CORS, the headers of every answer, and what proxies tell in a request."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ HEADERS_OF_OTHERS = [*FIXED_HEADERS, CONTENT_POLICY]
 STRICT_TRANSPORT = ("Strict-Transport-Security", "max-age=31536000")  # seconds: a year
 PREFLIGHT_SECONDS = 600  # Chromium caches a preflight for two hours at most, other browsers for less
 
+log = logging.getLogger("headers")
+
 
 def init_app(app: Flask, *, cors_origins: Iterable[str]) -> None:
     """Add the headers that every answer has, and those of CORS for `cors_origins`."""
@@ -36,8 +39,9 @@ def trust_proxies(app: Flask, *, hops: int) -> None:
     The scheme is the last entry of X-Forwarded-Proto. With 0 hops both headers are ignored: a client could
     forge them.
     """
-    if hops:
-        app.wsgi_app = ProxyFix(StrictTransport(app.wsgi_app), x_for=hops)  # type: ignore[method-assign]
+    https = StrictTransport(app.wsgi_app)
+    proxy = ProxyFix(https, x_for=hops) if hops else ProxyWarning(app.wsgi_app)
+    app.wsgi_app = proxy  # type: ignore[method-assign]
     app.wsgi_app = HeaderLimit(app.wsgi_app)  # type: ignore[method-assign]
 
 
@@ -82,6 +86,23 @@ class HeaderLimit:
         for name in self.HEADERS:
             if name in environ:
                 environ[name] = environ[name][-self.MAX_CHARACTERS :]
+        return self._app(environ, start_response)
+
+
+class ProxyWarning:
+    """WSGI middleware that warns once of a proxy which adds X-Forwarded-For, and which nobody trusts."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+        self._has_warned = False
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if "HTTP_X_FORWARDED_FOR" in environ and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "untrusted_proxy: a request has X-Forwarded-For, but TRUSTED_PROXIES is 0. If a proxy adds "
+                "it, ALL CLIENTS COUNT AS ONE and share its limits: set TRUSTED_PROXIES to how many add it"
+            )
         return self._app(environ, start_response)
 
 
