@@ -3,8 +3,6 @@
 import threading
 from collections import OrderedDict, deque
 
-_Queues = OrderedDict[str, deque["Turn"]]
-
 
 class Full(Exception):
     """The greatest allowed number of threads waits already."""
@@ -24,10 +22,8 @@ class FairQueue:
     """At most `max_waiting` turns, half of them (at least one) of the same network.
 
     A place goes to the networks in turn (round robin), and within a network to the thread that has waited
-    longest. A network that begins to wait overtakes those that were served while they waited: so a single
-    request waits for no turn of another network's storm. Starvation: between two turns of the overtaken, only
-    as many overtake as waited at the first (at least one). Turns without a network ("") count as one network,
-    which may fill the queue.
+    longest. So a request waits for one turn of another network's storm. Turns without a network ("") count as
+    one network, which may fill the queue.
 
     The caller holds a lock during each call.
     """
@@ -36,11 +32,7 @@ class FairQueue:
         self._max_waiting = max_waiting
         self._max_of_network = max(1, max_waiting // 2)
         self._length = 0
-        # Memory: a network without a waiting thread is in neither, for networks are without number.
-        self._unserved: _Queues = OrderedDict()
-        self._served: _Queues = OrderedDict()
-        self._overtaken = 0  # how many turns of unserved networks came since the last turn of a served one
-        self._may_overtake = 1
+        self._turns: OrderedDict[str, deque[Turn]] = OrderedDict()  # networks without a turn are not in it
 
     def __len__(self) -> int:
         return self._length
@@ -50,49 +42,36 @@ class FairQueue:
 
         extra: how many turns may wait beyond max_waiting, of each network too.
         """
-        queue = self._served.get(network) or self._unserved.get(network) or deque()
-        is_network_full = network and len(queue) >= self._max_of_network + extra
+        turns = self._turns.get(network) or deque()
+        is_network_full = network and len(turns) >= self._max_of_network + extra
         if is_network_full or self._length >= self._max_waiting + extra:
             raise Full
-        if not queue:
-            self._unserved[network] = queue
         turn = Turn(network)
-        queue.append(turn)
+        turns.append(turn)
+        self._turns[network] = turns
         self._length += 1
         return turn
 
     def first(self) -> Turn | None:
         """Return the next turn, and leave it in the queue. Returns None if nobody waits."""
-        return next(iter(self._next_queues().values()))[0] if self._length else None
+        return next(iter(self._turns.values()))[0] if self._turns else None
 
     def pop(self) -> Turn:
         """Remove the next turn and return it. Somebody waits."""
-        queues = self._next_queues()
-        if queues is self._served:
-            self._overtaken, self._may_overtake = 0, max(1, len(self._unserved))
-        else:
-            self._overtaken = self._overtaken + 1 if self._served else 0
-        network, queue = queues.popitem(last=False)
-        turn = queue.popleft()
+        network, turns = self._turns.popitem(last=False)
+        turn = turns.popleft()
         self._length -= 1
-        if queue:
-            self._served[network] = queue  # behind the others
+        if turns:
+            self._turns[network] = turns  # behind the other networks
         return turn
 
     def remove(self, turn: Turn) -> bool:
         """Remove a turn whose thread gives up; return whether it was waiting still."""
-        for queues in (self._unserved, self._served):
-            queue = queues.get(turn.network)
-            if queue and turn in queue:
-                queue.remove(turn)
-                self._length -= 1
-                if not queue:
-                    del queues[turn.network]
-                return True
-        return False
-
-    def _next_queues(self) -> _Queues:
-        """Return the kind of networks of which the first is next."""
-        if not self._unserved or self._overtaken * len(self._served) >= self._may_overtake:
-            return self._served
-        return self._unserved
+        turns = self._turns.get(turn.network)
+        if turns is None or turn not in turns:
+            return False
+        turns.remove(turn)
+        self._length -= 1
+        if not turns:
+            del self._turns[turn.network]
+        return True

@@ -31,17 +31,17 @@ def test_networks_that_wait_take_turns() -> None:
     queue = FairQueue(20)
     filled(queue, STORM, STORM, STORM, STORM, ADA, ADA, BOB, BOB)
 
-    assert popped(queue, 8) == [STORM, ADA, STORM, BOB, ADA, STORM, BOB, STORM]
+    assert popped(queue, 8) == [STORM, ADA, BOB, STORM, ADA, BOB, STORM, STORM]
 
 
-def test_network_that_begins_to_wait_is_next() -> None:
+def test_network_that_begins_to_wait_waits_for_one_turn_of_each_other() -> None:
     queue = FairQueue(20)
     filled(queue, *[STORM] * 8)
     popped(queue, 3)
 
-    filled(queue, ADA)
+    filled(queue, ADA, BOB)
 
-    assert popped(queue, 2) == [ADA, STORM]
+    assert popped(queue, 4) == [STORM, ADA, BOB, STORM]
 
 
 def test_stream_of_new_networks_does_not_starve_one_that_waits() -> None:
@@ -51,10 +51,10 @@ def test_stream_of_new_networks_does_not_starve_one_that_waits() -> None:
     served = []
 
     for number in range(8):
-        filled(queue, f"192.0.2.{number}", f"192.0.2.{number + 100}")
+        filled(queue, f"192.0.2.{number}")
         served += popped(queue, 1)
 
-    assert served.count(STORM) == 2
+    assert served.count(STORM) == 3
 
 
 def test_storm_gets_no_larger_share_than_each_of_many_networks() -> None:
@@ -136,12 +136,12 @@ def test_queue_forgets_every_network_that_no_longer_waits() -> None:
         assert queue.pop() is served
         queue.remove(impatient)
 
-    assert (len(queue), len(queue._unserved), len(queue._served)) == (0, 0, 0)
+    assert (len(queue), len(queue._turns)) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_queue_loses_no_turn_and_waits_for_no_network_longer_than_its_share(seed: int) -> None:
-    """Compare with a simple model: a network is served at least once in 10 hand-outs to 5 networks."""
+    """Compare with a simple model: a network is served at least once in 5 hand-outs to 5 networks."""
     choose = random.Random(seed)  # noqa: S311
     queue, waiting = FairQueue(16), Counter[str]()
     since: dict[str, int] = {}
@@ -168,4 +168,4 @@ def test_queue_loses_no_turn_and_waits_for_no_network_longer_than_its_share(seed
             since = {network: count + 1 for network, count in since.items() if network != turn.network}
         since = {network: since.get(network, 0) for network, count in waiting.items() if count}
         assert len(queue) == len(turns) == sum(waiting.values())
-        assert max(since.values(), default=0) <= 2 * 5
+        assert max(since.values(), default=0) < 5

@@ -177,7 +177,7 @@ def test_place_goes_to_the_next_in_the_queue_and_not_to_the_scout(slot_file: int
 
     visits.end()
 
-    assert visits.served == [STORM, HONEST, *[STORM] * 15]
+    assert visits.served == [STORM, STORM, HONEST, *[STORM] * 14]
 
 
 def test_scout_that_gives_up_is_replaced(slot_file: int) -> None:
