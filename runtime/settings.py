@@ -95,7 +95,7 @@ class Rate:
 
 def rate(raw: str) -> Rate:
     """Return the rate that a text like 10/10m describes."""
-    parts = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6}[smhd])", raw)
+    parts = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,7}[smhd])", raw)
     value = Rate(int(parts[1]), parts[2]) if parts else None
     if not value or not value.count or not 0 < value.seconds <= MAX_RATE_SECONDS:
         raise ValueError(_RATE_RULE)

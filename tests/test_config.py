@@ -8,6 +8,7 @@ import pytest
 
 from config import ConfigError, Settings
 from runtime import capacity
+from runtime.settings import Rate
 
 KEY = "0123456789abcdef0123456789abcdef"
 REQUIRED = {"DB_URL": "postgresql://user:pw@db.example:5432/users", "SECRET_KEY": KEY}
@@ -39,6 +40,15 @@ def test_defaults_are_those_of_the_contract() -> None:
         12,
         8,
     )
+
+
+def test_default_limits_are_those_of_the_contract() -> None:
+    settings = settings_of()
+
+    assert settings.rate_limits
+    assert (str(settings.limit_address_failures), str(settings.limit_registrations)) == ("100/10m", "100/10m")
+    assert (str(settings.limit_account_failures), str(settings.limit_device_failures)) == ("10/10m", "10/10m")
+    assert settings.lockout_failures == 100
 
 
 def test_hash_slots_are_the_cores_however_many_workers_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +90,13 @@ def test_required_variable_is_named_when_it_is_missing(name: str, absent: bool) 
         ("HASH_SLOTS", "3", "hash_slots", 3),
         ("HASH_QUEUE", "0", "hash_queue", 0),
         ("KEEPALIVE_SECONDS", "3600", "keepalive_seconds", 3600),
+        ("RATE_LIMITS", "off", "rate_limits", False),
+        ("LIMIT_ADDRESS_FAILURES", "1/31d", "limit_address_failures", Rate(1, "31d")),
+        ("LIMIT_ACCOUNT_FAILURES", "999999/1s", "limit_account_failures", Rate(999_999, "1s")),
+        ("LIMIT_DEVICE_FAILURES", "5/2h", "limit_device_failures", Rate(5, "2h")),
+        ("LIMIT_REGISTRATIONS", "5/2h", "limit_registrations", Rate(5, "2h")),
+        ("LOCKOUT_FAILURES", "0", "lockout_failures", 0),
+        ("LOCKOUT_FAILURES", "999999", "lockout_failures", 999_999),
         ("FLASK_DEBUG", "on", "debug", True),
         ("CORS_ORIGINS", "https://a,http://b:1", "cors_origins", ("https://a", "http://b:1")),
         ("LOG_LEVEL", "warning", "log_level", "WARNING"),
@@ -107,6 +124,13 @@ def test_good_value_is_taken(name: str, value: str, field: str, expected: Any) -
         ("HASH_SLOTS", "0"),
         ("HASH_QUEUE", "-1"),
         ("JWT_EXPIRES_SECONDS", "31622401"),
+        ("RATE_LIMITS", "hunter2"),
+        ("LIMIT_ADDRESS_FAILURES", "100"),
+        ("LIMIT_ACCOUNT_FAILURES", "hunter2/10m"),
+        ("LIMIT_DEVICE_FAILURES", "0/10m"),
+        ("LIMIT_REGISTRATIONS", "100/32d"),
+        ("LOCKOUT_FAILURES", "-1"),
+        ("LOCKOUT_FAILURES", "1000000"),
         ("FLASK_DEBUG", "maybe"),
         ("CORS_ORIGINS", "*"),
         ("LOG_LEVEL", "LOUD"),

@@ -39,6 +39,13 @@ _CHARGE = """
       )
     RETURNING auth_throttle.key, full_at, failures
 """
+_DELETE_UNUSED = "DELETE FROM auth_throttle WHERE key = %s AND full_at = '-infinity';"
+_BALANCES = """
+    SELECT key, locked,
+           (EXTRACT(EPOCH FROM GREATEST(full_at - statement_timestamp(), INTERVAL '0')) * 1000000)::BIGINT
+    FROM auth_throttle
+    WHERE key = ANY (%s)
+"""
 _REFUND = """
     UPDATE auth_throttle
     SET full_at = full_at
@@ -106,21 +113,18 @@ def charge(cur: Cursor, charges: Sequence[Charge]) -> list[Charged]:
     return [Charged(by_key[key], full_at, failures) for key, full_at, failures in cur.fetchall()]
 
 
-def balances(cur: Cursor, charges: Sequence[Charge]) -> list[Balance]:
-    """Return the balance of each budget that has a row."""
+def refused(cur: Cursor, charges: Sequence[Charge]) -> list[Balance]:
+    """Delete the rows that a refused charge has created, and return the balance of each other budget.
+
+    Attack: an address whose budget is used up would add a row with every identifier that it makes up.
+    """
     by_key = {each.key: each for each in charges}
-    # In microseconds: psycopg2 reads an interval in one of PostgreSQL's styles only.
-    cur.execute(
-        """
-        SELECT key, (EXTRACT(EPOCH FROM GREATEST(full_at, now()) - now()) * 1000000)::BIGINT, locked
-        FROM auth_throttle
-        WHERE key = ANY (%s)
-        """,
-        (list(by_key),),
-    )
+    deletions = [cur.mogrify(_DELETE_UNUSED, (key,)) for key in sorted(by_key)]
+    cur.execute(_LOCK_TIMEOUT.encode() + b"".join(deletions) + cur.mogrify(_BALANCES, (list(by_key),)))
     return [
+        # In microseconds: psycopg2 reads an interval in one of PostgreSQL's styles only.
         Balance(by_key[key], timedelta(microseconds=full_in), is_locked and by_key[key].max_failures > 0)
-        for key, full_in, is_locked in cur.fetchall()
+        for key, is_locked, full_in in cur.fetchall()
     ]
 
 

@@ -6,8 +6,8 @@ attempt that succeeds, and an attempt that could not be made, is given back.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from auth.client import Client
 from auth.errors import ApiError
@@ -36,34 +36,32 @@ class Throttle:
         self._database = database
         self._refusals = LogLimit()
 
-    @contextmanager
-    def login(self, identifier: str, credential: Credential | None, client: Client) -> Iterator[None]:
+    def login(
+        self, identifier: str, credential: Credential | None, client: Client
+    ) -> AbstractContextManager[None]:
         """Charge a login. The block raises ApiError for a wrong password.
 
         credential: None if no user has the identifier.
         """
-        attempt = attempts.login(identifier, credential, client, settings=self._settings, now=time.time())
-        with self._charged(attempt):
-            yield
-
-    @contextmanager
-    def reauthentication(self, principal: Principal, client: Client) -> Iterator[None]:
-        """Charge a password that comes with an access token. The block raises ApiError for a wrong one."""
-        attempt = attempts.reauthentication(
-            principal.user_id, principal.session_id, client, settings=self._settings, now=time.time()
+        return self._charged(
+            lambda: attempts.login(identifier, credential, client, settings=self._settings, now=time.time())
         )
-        with self._charged(attempt):
-            yield
 
-    @contextmanager
-    def registration(self, client: Client) -> Iterator[None]:
+    def reauthentication(self, principal: Principal, client: Client) -> AbstractContextManager[None]:
+        """Charge a password that comes with an access token. The block raises ApiError for a wrong one."""
+        return self._charged(
+            lambda: attempts.reauthentication(
+                principal.user_id, principal.session_id, client, settings=self._settings, now=time.time()
+            )
+        )
+
+    def registration(self, client: Client) -> AbstractContextManager[None]:
         """Charge a registration. The block hashes the password."""
-        with self._charged(attempts.registration(client, settings=self._settings)):
-            yield
+        return self._charged(lambda: attempts.registration(client, settings=self._settings))
 
     def unknown_token(self, client: Client) -> None:
         """Charge a secret that turned out to be nobody's."""
-        with self._charged(attempts.unknown_token(client, settings=self._settings)):
+        with self._charged(lambda: attempts.unknown_token(client, settings=self._settings)):
             pass
 
     def forget(self, user_id: int) -> None:
@@ -73,8 +71,8 @@ class Throttle:
                 self._database.write(counters.forget, keys.account(user_id))
 
     @contextmanager
-    def _charged(self, attempt: Attempt) -> Iterator[None]:
-        if not self._settings.rate_limits or not attempt.charges:
+    def _charged(self, attempt_of: Callable[[], Attempt]) -> Iterator[None]:
+        if not self._settings.rate_limits or not (attempt := attempt_of()).charges:
             yield
             return
         charged = self._charge(attempt)
@@ -94,7 +92,7 @@ class Throttle:
         """Charge all budgets of an attempt, or none and raise ApiError."""
         charged = self._database.write(counters.charge, attempt.charges)
         if not charged:
-            raise self._refusal(attempt, self._database.read(counters.balances, attempt.charges))
+            raise self._refusal(attempt, self._database.write(counters.refused, attempt.charges))
         return charged
 
     def _refusal(self, attempt: Attempt, balances: list[Balance]) -> ApiError:

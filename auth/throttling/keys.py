@@ -27,9 +27,10 @@ def account(user_id: int) -> str:
 def unknown_account(identifier: str, *, key: str) -> str:
     """Return what `account` does, for an identifier that no user has.
 
-    Blanks around the identifier and letter case do not count.
+    Blanks around it and the case of ASCII letters do not count, as in users.find_by_login. Under another rule
+    the spellings that share a budget would reveal which accounts exist (user enumeration).
     """
-    normal_form = identifier.strip().lower().encode("utf-8", "surrogatepass")
+    normal_form = identifier.strip().encode("utf-8", "surrogatepass").lower()
     digest = hmac.digest(key.encode(), b"unknown account" + normal_form, hashlib.sha256)
     return f"account {digest.hex()[:32]} "
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import bcrypt
@@ -11,7 +10,6 @@ import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_bcrypt import Bcrypt
 
 from auth.passwords import PasswordHasher
 from config import Settings
@@ -28,6 +26,7 @@ from tests.support.actor import (
     bearer,
     refusal,
 )
+from tests.support.apps import fill_every_hash_slot
 from tests.support.database import Sql
 from tests.support.guarded_calls import PASSWORD_CALLS
 from tests.support.races import wait_until_blocked
@@ -35,13 +34,6 @@ from tests.support.rows import stored
 
 PASSWORD_REFUSED = (403, "wrong_password", None)
 STRONGER_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
-
-
-def fill_every_hash_slot(client: FlaskClient) -> None:
-    """Give the service of `client` a hasher without a free slot and without room to wait."""
-    app = client.application
-    full = PasswordHasher(Bcrypt(app), rounds=4, running=0, waiting=0)
-    app.extensions["auth"] = replace(app.extensions["auth"], passwords=full)
 
 
 @contextmanager
@@ -136,7 +128,7 @@ def test_call_while_every_hash_slot_is_taken_is_busy(
     client_of: ClientOf, ada: Actor, sql: Sql, method: str, path: str, body: object
 ) -> None:
     client = client_of()
-    fill_every_hash_slot(client)
+    fill_every_hash_slot(client.application)
     before = stored(sql)
 
     answer = ada.through(client).send(method, path, body)

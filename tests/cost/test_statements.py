@@ -2,25 +2,45 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from flask.testing import FlaskClient
 
-from tests.support.actor import Actor
+from tests.support.actor import WRONG_PASSWORD, Actor
+from tests.support.database import run_sql
 from tests.support.recorder import RecordedService
+from tests.support.throttling import ELSEWHERE, client_at, guess
 
 
 @pytest.fixture(scope="module")
-def recorded(record: Callable[[str], RecordedService]) -> RecordedService:
+def recorded(record: Callable[..., RecordedService]) -> RecordedService:
     return record("recorded")
 
 
+# The messages of throttling.
+CHARGE, REFUSED, SETTLE = "charge", "refused", "settle"
+
+
 def verbs(statements: list[str]) -> list[str]:
-    return [statement.split()[0] for statement in statements]
+    return [verb(statement) for statement in statements]
+
+
+def verb(statement: str) -> str:
+    if "auth_throttle" in statement:
+        if statement.startswith("INSERT"):
+            return CHARGE
+        return REFUSED if "-infinity" in statement else SETTLE
+    return statement.split()[0]
 
 
 def profile_statements(statements: list[str]) -> list[list[str]]:
     """Return which statements of a profile change each text holds; common table expressions precede them."""
-    return [re.findall("^SELECT (?:id|password)|UPDATE users", statement) for statement in statements]
+    pattern = "^SELECT (?:id|password)|UPDATE users"
+    return [
+        [verb(statement)] if "auth_throttle" in statement else re.findall(pattern, statement)
+        for statement in statements
+    ]
 
 
 def test_register_is_one_transaction(recorded: RecordedService) -> None:
@@ -28,13 +48,61 @@ def test_register_is_one_transaction(recorded: RecordedService) -> None:
 
     statements = recorded.statements(bob.register)
 
-    assert verbs(statements) == ["BEGIN", "INSERT", "INSERT", "WITH", "COMMIT"]
+    assert verbs(statements) == [CHARGE, "BEGIN", "INSERT", "INSERT", "WITH", "COMMIT"]
 
 
-def test_login_is_one_select_and_one_transaction(recorded: RecordedService) -> None:
-    statements = recorded.statements(recorded.ada.try_log_in)
+@pytest.mark.parametrize("known_by", ["cookie", "address", "nothing"])
+def test_login_is_one_select_two_for_the_limits_and_one_transaction(
+    recorded: RecordedService, known_by: str
+) -> None:
+    client = client_at(recorded.app, "127.0.0.1" if known_by == "address" else ELSEWHERE)
+    browser = recorded.ada.through(recorded.ada.client if known_by == "cookie" else client)
 
-    assert verbs(statements) == ["SELECT", "BEGIN", "INSERT", "WITH", "COMMIT"]
+    statements = recorded.statements(browser.try_log_in)
+
+    assert verbs(statements) == ["SELECT", CHARGE, SETTLE, "BEGIN", "INSERT", "WITH", "COMMIT"]
+
+
+def test_switched_off_limits_cost_no_statement(record: Callable[..., RecordedService]) -> None:
+    unlimited = record("unlimited", rate_limits=False)
+    bob = Actor(unlimited.ada.client, "bob")
+
+    registration, login = (unlimited.statements(call) for call in (bob.register, bob.try_log_in))
+    refusals = unlimited.statements_of_a_refusal(lambda: bob.try_log_in(password=WRONG_PASSWORD))
+    refusals += unlimited.statements_of_a_refusal(lambda: bob.try_refresh("A" * 64))
+    change = unlimited.statements(bob.change_password)
+
+    assert verbs(registration) == ["BEGIN", "INSERT", "INSERT", "WITH", "COMMIT"]
+    assert verbs(login) == ["SELECT", "BEGIN", "INSERT", "WITH", "COMMIT"]
+    assert "auth_throttle" not in str([refusals, change])
+
+
+def guess_once(stranger: FlaskClient, name: str) -> object:
+    return guess(stranger, username=name)[0]
+
+
+@pytest.mark.parametrize(
+    ("guesses_before", "expected"),
+    [
+        pytest.param(0, ["SELECT", CHARGE], id="before the limit"),
+        pytest.param(9, ["SELECT", CHARGE], id="at the limit"),
+        pytest.param(10, ["SELECT", CHARGE, REFUSED], id="beyond the limit"),
+    ],
+)
+def test_refused_login_costs_the_same_statements_whether_the_account_exists(
+    recorded: RecordedService, guesses_before: int, expected: list[str]
+) -> None:
+    run_sql(recorded.url, "DELETE FROM auth_throttle")
+    stranger = client_at(recorded.app, "203.0.113.5")  # no test has logged in there
+    texts = []
+    for name in ("ada", "nobody"):
+        guess(stranger, guesses_before, username=name)
+        statements = recorded.statements_of_a_refusal(partial(guess_once, stranger, name))
+        assert verbs(statements) == expected
+        values = r"'[^']*'(?:::\w+)?|\d+"
+        texts.append([re.sub(values, "?", statement) for statement in statements])
+
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +136,13 @@ def test_change_of_the_username_reads_the_password_in_between(recorded: Recorded
         lambda: user.change_profile(username="countess", current_password=user.password)
     )
 
-    assert profile_statements(statements) == [["SELECT id"], ["SELECT password"], ["UPDATE users"]]
+    assert profile_statements(statements) == [
+        ["SELECT id"],
+        ["SELECT password"],
+        [CHARGE],
+        [SETTLE],
+        ["UPDATE users"],
+    ]
 
 
 def test_change_to_the_same_name_is_one_select(recorded: RecordedService) -> None:
@@ -85,6 +159,12 @@ def test_refresh_is_one_statement(recorded: RecordedService) -> None:
     statements = recorded.statements(user.refresh)
 
     assert verbs(statements) == ["UPDATE"]
+
+
+def test_refresh_of_an_unknown_token_is_charged_once(recorded: RecordedService) -> None:
+    statements = recorded.statements_of_a_refusal(lambda: recorded.ada.try_refresh("A" * 64))
+
+    assert verbs(statements) == ["UPDATE", "SELECT", CHARGE]
 
 
 def test_logout_is_one_statement(recorded: RecordedService) -> None:

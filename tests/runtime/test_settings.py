@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime import settings
-from runtime.settings import WholeNumber
+from runtime.settings import MAX_RATE_SECONDS, Rate, WholeNumber
 
 NUMBER = WholeNumber(1, 65535)
 
@@ -62,6 +62,11 @@ def broken_rule(kind: Callable[[str], Any], text: str) -> str:
         (settings.db_url, "postgresql://db/users?sslmode=require", "postgresql://db/users?sslmode=require"),
         (NUMBER, "1", 1),
         (NUMBER, "65535", 65535),
+        (settings.rate, "10/10m", Rate(10, "10m")),
+        (settings.rate, "1/1s", Rate(1, "1s")),
+        (settings.rate, "999999/31d", Rate(999_999, "31d")),
+        (settings.rate, "7/744h", Rate(7, "744h")),
+        (settings.rate, "007/0060s", Rate(7, "0060s")),
     ],
 )
 def test_good_text_becomes_a_value(kind: Callable[[str], Any], text: str, value: Any) -> None:
@@ -128,6 +133,34 @@ def test_good_text_becomes_a_value(kind: Callable[[str], Any], text: str, value:
         (settings.db_url, "postgresql://u:p@a:1,hunter2:x/users"),
         (NUMBER, "0"),
         (NUMBER, "65536"),
+        (settings.rate, ""),
+        (settings.rate, "10"),
+        (settings.rate, "10/"),
+        (settings.rate, "/10m"),
+        (settings.rate, "0/10m"),
+        (settings.rate, "000000/1s"),
+        (settings.rate, "-1/10m"),
+        (settings.rate, "+1/10m"),
+        (settings.rate, "1.5/1m"),
+        (settings.rate, "1000000/1d"),
+        (settings.rate, "10/0m"),
+        (settings.rate, "10/m"),
+        (settings.rate, "10/10"),
+        (settings.rate, "10/10 m"),
+        (settings.rate, "10 / 10m"),
+        (settings.rate, "10/10M"),
+        (settings.rate, "10/10w"),
+        (settings.rate, "10/32d"),
+        (settings.rate, "10/745h"),
+        (settings.rate, "10/44641m"),
+        (settings.rate, "10/2678401s"),
+        (settings.rate, "10/10m/s"),
+        (settings.rate, "10/10m\n"),
+        (settings.rate, "\u0661/1m"),
+        (settings.rate, "1/\u0661m"),
+        (settings.rate, "9" * 5000 + "/1m"),
+        (settings.rate, "1/" + "9" * 5000 + "d"),
+        (settings.rate, "hunter2/10m"),
     ],
     ids=lambda value: getattr(value, "__name__", ascii(value)[:60]),
 )
@@ -136,6 +169,16 @@ def test_bad_text_is_refused_and_never_repeated(kind: Callable[[str], Any], text
 
     assert "hunter2" not in rule
     assert len(text) < 8 or text not in rule
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10/10s", 10), ("10/10m", 600), ("3/1h", 3600), ("1/31d", MAX_RATE_SECONDS), ("1/2678400s", 2_678_400)],
+)
+def test_rate_is_a_count_in_a_period(text: str, seconds: int) -> None:
+    rate = settings.rate(text)
+
+    assert (str(rate), rate.count, rate.seconds) == (text, int(text.partition("/")[0]), seconds)
 
 
 @pytest.mark.parametrize(

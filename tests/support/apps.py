@@ -28,9 +28,14 @@ def client_on(db_url: str) -> FlaskClient:
 def app_without_hash_slots(db_url: str) -> Flask:
     """Start a service that can hash no password: every registration and login is answered with `busy`."""
     app = app_on(db_url)
+    fill_every_hash_slot(app)
+    return app
+
+
+def fill_every_hash_slot(app: Flask) -> None:
+    """Give a service a hasher without a free slot and without room to wait."""
     full = PasswordHasher(Bcrypt(app), rounds=4, running=0, waiting=0)
     app.extensions["auth"] = replace(app.extensions["auth"], passwords=full)
-    return app
 
 
 def messages(log_lines: list[dict[str, Any]], level: str) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from app import create_app
 from config import Settings
@@ -13,9 +14,9 @@ from tests.support.actor import Actor
 class RecordedService:
     """A service with one user, on a database whose server writes its statements to `log`."""
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, log: Path, **settings: Any) -> None:
         self.url, self._log = url, log
-        self.app = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4))
+        self.app = create_app(Settings(db_url=url, secret_key=SECRET_KEY, bcrypt_rounds=4, **settings))
         self.ada = Actor(self.app.test_client()).register()
 
     def statements(self, call: Callable[[], object]) -> list[str]:
@@ -23,13 +24,24 @@ class RecordedService:
 
         Settings that travel before a write in the same message are left out.
         """
+        statements, status = self._record(call)
+        assert status < 400
+        return statements
+
+    def statements_of_a_refusal(self, call: Callable[[], object]) -> list[str]:
+        """Do the same for a call that must be refused."""
+        statements, status = self._record(call)
+        assert 400 <= status < 500
+        return statements
+
+    def _record(self, call: Callable[[], object]) -> tuple[list[str], int]:
         offset = len(self._log.read_text())
         answer = call()
-        assert getattr(answer, "status_code", 200) < 400
         lines = self._log.read_text()[offset:]
         messages = re.findall(r"(?m)^user-service LOG: {2}statement: (.*(?:\n\t.*)*)", lines)
-        statements = [re.sub(r"\A\s*SELECT set_config\([^;]*;", "", message) for message in messages]
-        return [statement.replace("\n\t", "\n").strip() for statement in statements]
+        statements = [re.sub(r"\A(\s*SELECT set_config\([^;]*;)+", "", message) for message in messages]
+        texts = [statement.replace("\n\t", "\n").strip() for statement in statements]
+        return texts, getattr(answer, "status_code", 200)
 
     def close(self) -> None:
         self.app.extensions["auth"].database.close()
