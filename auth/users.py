@@ -77,13 +77,10 @@ def find_by_login(cur: Cursor, identifier: str, *, now: datetime) -> Credential 
     """
     statement = f"""
         SELECT password, ARRAY(
-            SELECT DISTINCT ip
-            FROM (
-                SELECT ip
-                FROM auth_sessions
-                WHERE auth_sessions.user_id = users.id AND valid_until > %(now)s
-                LIMIT %(max_sessions)s
-            ) AS live_sessions
+            SELECT ip
+            FROM auth_sessions
+            WHERE auth_sessions.user_id = users.id AND valid_until > %(now)s
+            LIMIT %(max_sessions)s
         ), {_COLUMNS}
         FROM users
         WHERE lower(email COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from auth import users
-from bench import measure
+from bench import limits, measure
 from db import Database
 from dev import postgres as embedded_postgres
 from runtime.capacity import available_cpus
@@ -62,10 +62,12 @@ class Bench:
         self.rows: list[Row] = []
         self._folder = folder
         server = stack.enter_context(embedded_postgres.running(folder / "postgres"))
+        self._server_url = server.url
         self.small = measure.database(server.url, "small", users=USERS)
         self.large = measure.database(server.url, "large", users=MANY_USERS)
         environ = {"DB_URL": self.small, "SECRET_KEY": measure.SECRET_KEY}
         environ |= {"GUNICORN_WORKERS": str(CORES), "PYTHONPATH": str(ROOT / "bench")}
+        environ["LIMIT_REGISTRATIONS"] = limits.NO_BOUND  # all of them come from one address
         started = time.monotonic()
         self.service = stack.enter_context(service.running(folder / "service.log", **environ))
         self._add("start to first answer", time.monotonic() - started, "s", at_most(1.0), "under 1")
@@ -148,6 +150,24 @@ class Bench:
             ratio = statistics.median(of_rounds)
             self._add(f"{name}: a million users, a thousand = 1", ratio, "", at_most(1.1), "under 1.1")
 
+    def cost_of_limits(self) -> None:
+        """Compare a login with limits and one without, and log in while one address guesses."""
+        url = measure.database(self._server_url, "limits", users=1)
+        costs = limits.costs(self._folder, url)
+        later = [cost.milliseconds for cost in costs]
+        cpu = statistics.median(cost.cpu_milliseconds for cost in costs)
+        self._add(
+            "limits: p50 of a login, later by", statistics.median(later), "ms", at_most(1.0), "at most 1"
+        )
+        self._add("  lowest and highest of 5 rounds", min(later), "ms")
+        self._add("", max(later), "ms")
+        self._add("limits: CPU of the worker for a login, more by", cpu, "ms")
+        honest = limits.honest_user(self._folder, url, workers=CORES)
+        self._add(
+            "logins elsewhere in a storm of 120: slowest", honest.slowest, "s", at_most(3.0), "at most 3"
+        )
+        self._add(f"  refused, of {honest.attempts}", honest.refused, "", at_most(0), "0")
+
     def memory(self) -> None:
         """Report the workers' proportional share of memory after all that load."""
         most = max(measure.pss_megabytes(pid) for pid in self.service.workers())
@@ -206,6 +226,7 @@ def main() -> None:
         bench.hashing_routes()
         bench.storm_of_logins()
         bench.memory()
+        bench.cost_of_limits()
     # What the benchmark started has ended, so that it counts as its own.
     others = measure.Load.now().others_since(before)
     spoiled = ": SPOILED, repeat it on a calm machine" if others > MOST_FOR_OTHERS else ""

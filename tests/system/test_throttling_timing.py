@@ -1,0 +1,146 @@
+"""A refusal tells nothing of whether there is such an account: neither by its answer nor by its time.
+
+The calls go to the WSGI application inside this process, which is less noisy than a socket. Both accounts and
+the yardstick take turns, so that what else happens on the machine happens to all of them.
+"""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import create_environ
+
+from db import Cursor
+from runtime import logs
+from runtime.settings import Rate
+from tests.support.actor import LOGIN, WRONG_PASSWORD, Actor
+from tests.support.apps import app_on
+from tests.support.database import MakeDatabase, run_sql
+
+pytestmark = pytest.mark.slow
+
+SAMPLES = 200
+SESSIONS = 5
+BUDGET_SECONDS = 600  # 10 guesses, one a minute: the default
+STRANGE = "203.0.113.1"  # an address that the account does not know
+
+# A difference counts if it is both larger than chance explains and larger than a share of the yardstick.
+CHANCE = 0.001
+HASH_SHARE = 0.05
+STATEMENT_SHARE = 1.0
+
+Answer = tuple[str, list[tuple[str, str]], bytes]
+
+
+@pytest.fixture(scope="module")
+def app(make_database: MakeDatabase) -> Iterator[Flask]:
+    """A service on which ada has SESSIONS sessions, and which writes no log."""
+    app = app_on(
+        make_database(),
+        bcrypt_rounds=7,
+        trusted_proxies=1,
+        limit_address_failures=Rate(999999, "1s"),
+        lockout_failures=0,
+    )
+    ada = Actor(app.test_client()).register()
+    for _ in range(SESSIONS - 1):
+        ada.log_in()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs, "write", lambda _line: None)
+        yield app
+    app.extensions["auth"].database.close()
+
+
+def try_to_log_in(app: Flask, username: str, *, used_seconds: int) -> tuple[Answer, float]:
+    """Return the answer to a guess, and the seconds that it took. used_seconds: of the account's budget."""
+    run_sql(
+        app.extensions["auth"].settings.db_url,
+        "UPDATE auth_throttle SET full_at = now() + make_interval(secs => %s) WHERE key LIKE 'account %%'",
+        used_seconds,
+    )
+    body = json.dumps({"username": username, "password": WRONG_PASSWORD}).encode()
+    headers = {"X-Forwarded-For": STRANGE, "Content-Type": "application/json", "X-Request-ID": "x"}
+    environ = create_environ(LOGIN, method="POST", headers=headers, data=body)
+    heads: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, sent: list[tuple[str, str]], *_: object) -> Callable[[bytes], object]:
+        heads.append((status, sent))
+        return heads.append  # type: ignore[return-value]
+
+    started = time.perf_counter()
+    content = b"".join(app(environ, start_response))
+    seconds = time.perf_counter() - started
+    return (*heads[0], content), seconds
+
+
+def hash_seconds(app: Flask) -> float:
+    started = time.perf_counter()
+    app.extensions["auth"].passwords.verify(WRONG_PASSWORD, None)
+    return time.perf_counter() - started
+
+
+def statement_seconds(app: Flask) -> float:
+    def select(cur: Cursor) -> None:
+        cur.execute("SELECT 1")
+
+    started = time.perf_counter()
+    app.extensions["auth"].database.read(select)
+    return time.perf_counter() - started
+
+
+def p_value(first: list[float], second: list[float]) -> float:
+    """Return how often chance alone makes two samples differ so much (Mann-Whitney, two-sided)."""
+    n, m = len(first), len(second)
+    ranked = sorted([(value, 1) for value in first] + [(value, 0) for value in second])
+    rank_sum = sum(rank * is_first for rank, (_, is_first) in enumerate(ranked, start=1))
+    u = rank_sum - n * (n + 1) / 2
+    deviations = (u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
+    return math.erfc(abs(deviations) / math.sqrt(2))
+
+
+@pytest.mark.parametrize(
+    ("used_seconds", "status", "yardstick", "share"),
+    [
+        pytest.param(0, "401 UNAUTHORIZED", hash_seconds, HASH_SHARE, id="before"),
+        pytest.param(BUDGET_SECONDS - 60, "401 UNAUTHORIZED", hash_seconds, HASH_SHARE, id="at"),
+        # A refusal without a hash takes some 2 ms. The statement that finds the user and the addresses of
+        # five sessions takes 30 us longer than the one that finds nobody, a statement more at least 100 us.
+        pytest.param(
+            BUDGET_SECONDS, "429 TOO MANY REQUESTS", statement_seconds, STATEMENT_SHARE, id="beyond"
+        ),
+    ],
+)
+def test_account_and_no_account_are_alike_before_at_and_beyond_the_limit(
+    app: Flask, used_seconds: int, status: str, yardstick: Callable[[Flask], float], share: float
+) -> None:
+    seconds: dict[str, list[float]] = {"ada": [], "nobody": []}
+    yardsticks = []
+    answers: list[Any] = []
+
+    for username in seconds:
+        try_to_log_in(app, username, used_seconds=0)  # its row is there from now on
+    for turn in range(SAMPLES):
+        for username in sorted(seconds, reverse=turn % 2 == 0):
+            answer, taken = try_to_log_in(app, username, used_seconds=used_seconds)
+            answers.append(answer)
+            seconds[username].append(taken)
+        yardsticks.append(yardstick(app))
+
+    assert answers[0][0] == status
+    assert answers == [answers[0]] * (2 * SAMPLES)
+    difference = abs(statistics.median(seconds["ada"]) - statistics.median(seconds["nobody"]))
+    is_chance = p_value(*seconds.values()) >= CHANCE
+    assert is_chance or difference < share * statistics.median(yardsticks)
+
+
+def test_difference_between_samples_is_told_from_chance() -> None:
+    ones = [1 + number / 1000 for number in range(SAMPLES)]
+
+    assert p_value(ones, ones) > 0.9
+    assert p_value(ones, [each + 0.001 for each in ones]) > 0.5
+    assert p_value(ones, [each + 0.1 for each in ones]) < 1e-9
