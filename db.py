@@ -13,7 +13,6 @@ from psycopg2 import DataError, IntegrityError
 from psycopg2.errors import (
     CharacterNotInRepertoire,
     CheckViolation,
-    FeatureNotSupported,
     NotNullViolation,
     StringDataRightTruncation,
     UniqueViolation,
@@ -48,7 +47,6 @@ __all__ = [
     "DataError",
     "Database",
     "DatabaseUnavailable",
-    "FeatureNotSupported",
     "IntegrityError",
     "NotNullViolation",
     "PoolExhausted",

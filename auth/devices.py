@@ -28,16 +28,15 @@ def remember(auth: Auth, user_id: int, client: Client) -> None:
     device = device_cookie.check(client.device_cookie, user_id=user_id, key=key, now=now)
     device = device or device_cookie.new(user_id, random=secrets.token_bytes(device_cookie.ID_BYTES))
 
+    value = device_cookie.sign(device, key=key, now=now)
+    secure = "Secure; " if request.is_secure else ""
+    max_age = device_cookie.MAX_AGE_SECONDS
+    # No character of the value needs quotes, which Flask's set_cookie would look for.
+    cookie = f"{_name()}={value}; Max-Age={max_age}; {secure}HttpOnly; Path=/; SameSite=Lax"
+
     @after_this_request
     def set_cookie(answer: Response) -> Response:
-        answer.set_cookie(
-            _name(),
-            device_cookie.sign(device, key=key, now=now),
-            max_age=device_cookie.MAX_AGE_SECONDS,
-            secure=request.is_secure,
-            httponly=True,
-            samesite="Lax",
-        )
+        answer.headers.add("Set-Cookie", cookie)
         return answer
 
 

@@ -87,6 +87,7 @@ def current_client() -> Client:
         request.remote_addr or "",
         request.headers.get("User-Agent", ""),
         devices.sent_cookie(),
+        arrived_at=time.monotonic(),
     )
 
 

@@ -38,8 +38,9 @@ def purge_alone(cur: Cursor, *, now: datetime, at_most: int) -> int:
 
 
 def batches(database: Database, remove: Callable[..., int] = purge) -> Iterator[int]:
-    """Remove all rows that are over. Yield the number of rows of each batch, at least 1."""
-    while count := database.write(remove, now=clock.now(), at_most=BATCH_ROWS):
+    """Remove all rows that are over now. Yield the number of rows of each batch, at least 1."""
+    now = clock.now()  # once: in a storm of requests rows expire all the time, and no batch would be the last
+    while count := database.write(remove, now=now, at_most=BATCH_ROWS):
         yield count
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from auth.throttling import limits
-from db import Cursor, FeatureNotSupported, ReadOnly
+from db import Cursor
 from runtime.settings import Rate
 
 FAILURES_KEPT = timedelta(days=7)  # after the moment at which the budget is full
 
 # A budget that somebody has locked keeps a request, and its pooled connection, waiting for this long at most.
-_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', '500ms', true);"
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms';"
 # The first statement creates and locks every row: ON CONFLICT DO UPDATE locks a row even if its condition is
 # false, and then writes nothing. The second statement sees the rows as they are once they are locked.
 # PostgreSQL spends most of the time on planning: it plans VALUES and a plain UPDATE fast.
@@ -49,10 +49,10 @@ _BALANCES = """
 _REFUND = """
     UPDATE auth_throttle
     SET full_at = full_at
-            - LEAST(%(emission_interval)s, GREATEST(%(full_at)s - statement_timestamp(), INTERVAL '0')),
-        failures = GREATEST(failures - %(counted_failures)s, 0),
-        locked = locked AND failures > %(max_failures)s
-    WHERE key = %(key)s;
+            - LEAST(%s, GREATEST(%s - statement_timestamp(), INTERVAL '0')),
+        failures = GREATEST(failures - %s, 0),
+        locked = locked AND failures > %s
+    WHERE key = %s;
 """
 _FILL = "DELETE FROM auth_throttle WHERE key = %s;"
 _UNLOCK = "UPDATE auth_throttle SET failures = 0, locked = FALSE WHERE key = %s AND (failures > 0 OR locked);"
@@ -106,10 +106,7 @@ def charge(cur: Cursor, charges: Sequence[Charge]) -> list[Charged]:
         for each in by_key.values()
     ]
     statements = _LOCK_TIMEOUT + _CHARGE.format(keys=marks, charges=marks)
-    try:
-        cur.execute(statements, [*((key,) for key in by_key), *rows, *rows])
-    except FeatureNotSupported as exc:
-        raise ReadOnly("a standby has no unlogged tables") from exc
+    cur.execute(statements, [*((key,) for key in by_key), *rows, *rows])
     return [Charged(by_key[key], full_at, failures) for key, full_at, failures in cur.fetchall()]
 
 
@@ -119,8 +116,8 @@ def refused(cur: Cursor, charges: Sequence[Charge]) -> list[Balance]:
     Attack: an address whose budget is used up would add a row with every identifier that it makes up.
     """
     by_key = {each.key: each for each in charges}
-    deletions = [cur.mogrify(_DELETE_UNUSED, (key,)) for key in sorted(by_key)]
-    cur.execute(_LOCK_TIMEOUT.encode() + b"".join(deletions) + cur.mogrify(_BALANCES, (list(by_key),)))
+    statements = _LOCK_TIMEOUT + _DELETE_UNUSED * len(by_key) + _BALANCES
+    cur.execute(statements, [*sorted(by_key), list(by_key)])
     return [
         # In microseconds: psycopg2 reads an interval in one of PostgreSQL's styles only.
         Balance(by_key[key], timedelta(microseconds=full_in), is_locked and by_key[key].max_failures > 0)
@@ -135,10 +132,12 @@ def settle(cur: Cursor, *, refunds: Sequence[Charged], fill: Sequence[str], unlo
     recovered from gives nothing back. fill: keys whose budget becomes full, without failures and lock.
     unlock: keys whose failures and lock are forgotten, and whose budget stays as it is.
     """
-    statements = [(each.charge.key, _refund(cur, each)) for each in refunds]
-    statements += [(key, cur.mogrify(_FILL, (key,))) for key in fill]
-    statements += [(key, cur.mogrify(_UNLOCK, (key,))) for key in unlock]
-    cur.execute(_LOCK_TIMEOUT.encode() + b"".join(statement for _, statement in sorted(statements)))
+    changes = [(each.charge.key, _REFUND, _refund_parameters(each)) for each in refunds]
+    changes += [(key, _FILL, (key,)) for key in fill]
+    changes += [(key, _UNLOCK, (key,)) for key in unlock]
+    changes.sort()
+    statements = "".join(statement for _, statement, _ in changes)
+    cur.execute(_LOCK_TIMEOUT + statements, [each for _, _, parameters in changes for each in parameters])
 
 
 def forget(cur: Cursor, prefix: str) -> int:
@@ -173,30 +172,22 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
         WITH full_budget AS MATERIALIZED (
             SELECT key
             FROM auth_throttle
-            WHERE full_at <= statement_timestamp()
+            WHERE full_at <= LEAST(%(now)s, statement_timestamp())
               AND NOT locked
-              AND (failures = 0 OR full_at <= %s)
-            LIMIT %s
+              AND (failures = 0 OR full_at <= %(now)s - %(failures_kept)s)
+            LIMIT %(at_most)s
             FOR UPDATE SKIP LOCKED
         )
         DELETE FROM auth_throttle
         USING full_budget
         WHERE auth_throttle.key = full_budget.key
         """,
-        (now - FAILURES_KEPT, at_most),
+        {"now": now, "failures_kept": FAILURES_KEPT, "at_most": at_most},
     )
     return cur.rowcount
 
 
-def _refund(cur: Cursor, refund: Charged) -> bytes:
+def _refund_parameters(refund: Charged) -> tuple[object, ...]:
     charge = refund.charge
-    return cur.mogrify(
-        _REFUND,
-        {
-            "emission_interval": limits.emission_interval(charge.rate),
-            "full_at": refund.full_at,
-            "counted_failures": int(charge.max_failures > 0),
-            "max_failures": charge.max_failures,
-            "key": charge.key,
-        },
-    )
+    interval, counted_failures = limits.emission_interval(charge.rate), int(charge.max_failures > 0)
+    return interval, refund.full_at, counted_failures, charge.max_failures, charge.key

@@ -20,6 +20,7 @@ from auth.users import Credential
 from config import Settings
 from db import Database, DatabaseUnavailable
 
+REFUSAL_SECONDS = 0.02  # from the arrival of the request to its refusal; a look-up takes a few milliseconds
 LOCK_RETRY_SECONDS = 3600  # what a client is told of a lock, which no time ends
 
 log = logging.getLogger("auth")
@@ -44,24 +45,26 @@ class Throttle:
         credential: None if no user has the identifier.
         """
         return self._charged(
-            lambda: attempts.login(identifier, credential, client, settings=self._settings, now=time.time())
+            client,
+            lambda: attempts.login(identifier, credential, client, settings=self._settings, now=time.time()),
         )
 
     def reauthentication(self, principal: Principal, client: Client) -> AbstractContextManager[None]:
         """Charge a password that comes with an access token. The block raises ApiError for a wrong one."""
         return self._charged(
+            client,
             lambda: attempts.reauthentication(
                 principal.user_id, principal.session_id, client, settings=self._settings, now=time.time()
-            )
+            ),
         )
 
     def registration(self, client: Client) -> AbstractContextManager[None]:
         """Charge a registration. The block hashes the password."""
-        return self._charged(lambda: attempts.registration(client, settings=self._settings))
+        return self._charged(client, lambda: attempts.registration(client, settings=self._settings))
 
     def unknown_token(self, client: Client) -> None:
         """Charge a secret that turned out to be nobody's."""
-        with self._charged(lambda: attempts.unknown_token(client, settings=self._settings)):
+        with self._charged(client, lambda: attempts.unknown_token(client, settings=self._settings)):
             pass
 
     def forget(self, user_id: int) -> None:
@@ -71,11 +74,11 @@ class Throttle:
                 self._database.write(counters.forget, keys.account(user_id))
 
     @contextmanager
-    def _charged(self, attempt_of: Callable[[], Attempt]) -> Iterator[None]:
+    def _charged(self, client: Client, attempt_of: Callable[[], Attempt]) -> Iterator[None]:
         if not self._settings.rate_limits or not (attempt := attempt_of()).charges:
             yield
             return
-        charged = self._charge(attempt)
+        charged = self._charge(attempt, client)
         try:
             yield
         except ApiError:  # the attempt has failed
@@ -88,12 +91,15 @@ class Throttle:
             refunds = [each for each in charged if each.charge.key != attempt.budget]
             self._settle(refunds, fill=[attempt.budget], unlock=attempt.unlock)
 
-    def _charge(self, attempt: Attempt) -> list[Charged]:
+    def _charge(self, attempt: Attempt, client: Client) -> list[Charged]:
         """Charge all budgets of an attempt, or none and raise ApiError."""
         charged = self._database.write(counters.charge, attempt.charges)
-        if not charged:
-            raise self._refusal(attempt, self._database.write(counters.refused, attempt.charges))
-        return charged
+        if charged:
+            return charged
+        refusal = self._refusal(attempt, self._database.write(counters.refused, attempt.charges))
+        # Timing attack: the look-up takes longer for an account that exists.
+        time.sleep(max(0.0, client.arrived_at + REFUSAL_SECONDS - time.monotonic()))
+        raise refusal
 
     def _refusal(self, attempt: Attempt, balances: list[Balance]) -> ApiError:
         worst = max(balances, key=_retry_after, default=None)

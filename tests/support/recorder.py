@@ -39,7 +39,9 @@ class RecordedService:
         answer = call()
         lines = self._log.read_text()[offset:]
         messages = re.findall(r"(?m)^user-service LOG: {2}statement: (.*(?:\n\t.*)*)", lines)
-        statements = [re.sub(r"\A(\s*SELECT set_config\([^;]*;)+", "", message) for message in messages]
+        statements = [
+            re.sub(r"\A(\s*(SELECT set_config\(|SET LOCAL )[^;]*;)+", "", message) for message in messages
+        ]
         texts = [statement.replace("\n\t", "\n").strip() for statement in statements]
         return texts, getattr(answer, "status_code", 200)
 
