@@ -212,8 +212,7 @@ class Settings:
         WholeNumber(0, 1000),
         group=CAPACITY,
         default=32,
-        help="Requests of each process that may wait for a hash slot, at most half of them from one address; "
-        "more get 503 `busy`.",
+        help="Requests of each process that may wait for a hash slot, half of them from one address.",
     )
     unknown_names: tuple[str, ...] = ()  # variables in .env that resemble the ones above
 
