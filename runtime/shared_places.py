@@ -22,8 +22,8 @@ class SharedPlaces:
 
     A process holds a place while it has locked its byte. The kernel unlocks the bytes of a killed process.
     The kernel does not report an unlock, so a waiter tries again every few milliseconds. Two queues keep that
-    cheap. In each process one of the waiting threads is the scout, and hands every place that it gets to the
-    next in the queue (FairQueue): the place, not the scout, decides who is next. Among the processes, only
+    cheap. In each process one of the waiting threads is the leader, and hands every place that it gets to the
+    next in the queue (FairQueue): the place, not the leader, decides who is next. Among the processes, only
     the one that has the turn, which is one more byte, tries the places.
 
     count: how many places there are. waiting: how many threads of a process may wait, beside one for each
@@ -40,7 +40,7 @@ class SharedPlaces:
         self._free = list(range(count))
         self._lock = threading.Lock()  # of the queue and the places
         self._queue = FairQueue(waiting)
-        self._scout: Turn | None = None
+        self._leader: Turn | None = None
         self._yield_until = 0.0
         self._warned = False
 
@@ -51,15 +51,15 @@ class SharedPlaces:
         """
         with self._lock:
             turn = self._queue.add(client.current_network(), extra=len(self._free))
-            if not self._scout:
+            if not self._leader:
                 self._appoint(turn)
         try:
             if turn.lock.acquire(timeout=max(0.0, until - time.monotonic())):
-                self._scout_for(turn, until)  # unless the thread was woken with a place
+                self._lead_for(turn, until)  # unless the thread was woken with a place
         finally:
             with self._lock:
                 self._queue.remove(turn)  # nothing, if the turn has its place
-                if self._scout is turn:
+                if self._leader is turn:
                     self._appoint(self._queue.first())
         if turn.place is None:
             raise TooLate
@@ -81,11 +81,11 @@ class SharedPlaces:
             self.leave(place)
 
     def _appoint(self, turn: Turn | None) -> None:
-        self._scout = turn
+        self._leader = turn
         if turn:
             turn.lock.release()
 
-    def _scout_for(self, turn: Turn, until: float) -> None:
+    def _lead_for(self, turn: Turn, until: float) -> None:
         """Hand places to the threads of this process until `turn` has one, or until `until`."""
         while turn.place is None:
             place = self._find_place(until)

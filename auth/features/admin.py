@@ -23,6 +23,7 @@ bp.cli.add_command(user)
 def unlock(name: str) -> None:
     """End the lock of an account, and make all its limits available again."""
     database = current_auth().database
+    name = name.encode("utf-8", "replace").decode()  # the shell may hand over bytes that are no text
     try:
         credential = database.read(users.find_by_login, name, now=clock.now())
         if credential is None:

@@ -14,6 +14,7 @@ from db import Cursor
 from runtime.settings import Rate
 
 FAILURES_KEPT = timedelta(days=7)  # after the moment at which the budget is full
+LOCKS_KEPT = timedelta(days=367)  # of a cookie and a session, both of which are over after at most 366 days
 
 # A budget that somebody has locked keeps a request, and its pooled connection, waiting for this long at most.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms';"
@@ -42,8 +43,9 @@ _CHARGE = """
 _DELETE_UNUSED = "DELETE FROM auth_throttle WHERE key = %s AND full_at = '-infinity';"
 _BALANCES = """
     SELECT key, locked,
-           (EXTRACT(EPOCH FROM GREATEST(full_at - statement_timestamp(), INTERVAL '0')) * 1000000)::BIGINT
+           (EXTRACT(EPOCH FROM GREATEST(full_at, now) - now) * 1000000)::BIGINT
     FROM auth_throttle
+    CROSS JOIN statement_timestamp() AS now
     WHERE key = ANY (%s)
 """
 _REFUND = """
@@ -129,8 +131,9 @@ def settle(cur: Cursor, *, refunds: Sequence[Charged], fill: Sequence[str], unlo
     """Give charges back. One statement for each row, in the order of the keys.
 
     refunds: charges that are undone, each with the failure that it counted. A charge that the budget has
-    recovered from gives nothing back. fill: keys whose budget becomes full, without failures and lock.
-    unlock: keys whose failures and lock are forgotten, and whose budget stays as it is.
+    recovered from gives nothing back. After a fill, a refund may take off a later charge instead. fill: keys
+    whose budget becomes full, without failures and lock. unlock: keys whose failures and lock are forgotten,
+    and whose budget stays as it is.
     """
     changes = [(each.charge.key, _REFUND, _refund_parameters(each)) for each in refunds]
     changes += [(key, _FILL, (key,)) for key in fill]
@@ -164,8 +167,8 @@ def forget(cur: Cursor, prefix: str) -> int:
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
     """Delete up to `at_most` budgets that are full, and return how many.
 
-    A budget with failures stays for FAILURES_KEPT, a locked budget until its lock ends. Skips rows that
-    another transaction holds. now: aware.
+    A budget with failures stays for FAILURES_KEPT, a locked budget until its lock ends or nobody can use it.
+    Skips rows that another transaction holds. now: aware.
     """
     cur.execute(
         """
@@ -173,7 +176,7 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
             SELECT key
             FROM auth_throttle
             WHERE full_at <= LEAST(%(now)s, statement_timestamp())
-              AND NOT locked
+              AND (NOT locked OR full_at <= %(now)s - %(locks_kept)s AND key ~ ' (device|session) ')
               AND (failures = 0 OR full_at <= %(now)s - %(failures_kept)s)
             LIMIT %(at_most)s
             FOR UPDATE SKIP LOCKED
@@ -182,7 +185,7 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
         USING full_budget
         WHERE auth_throttle.key = full_budget.key
         """,
-        {"now": now, "failures_kept": FAILURES_KEPT, "at_most": at_most},
+        {"now": now, "failures_kept": FAILURES_KEPT, "locks_kept": LOCKS_KEPT, "at_most": at_most},
     )
     return cur.rowcount
 

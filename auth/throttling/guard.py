@@ -7,7 +7,7 @@ attempt that succeeds, and an attempt that could not be made, is given back.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from auth.client import Client
 from auth.errors import ApiError
@@ -18,9 +18,10 @@ from auth.throttling.counters import Balance, Charged
 from auth.throttling.log_limit import LogLimit
 from auth.users import Credential
 from config import Settings
-from db import Database, DatabaseUnavailable
+from db import Database, DatabaseUnavailable, PoolExhausted
 
 REFUSAL_SECONDS = 0.02  # from the arrival of the request to its refusal; a look-up takes a few milliseconds
+SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before another try
 LOCK_RETRY_SECONDS = 3600  # what a client is told of a lock, which no time ends
 
 log = logging.getLogger("auth")
@@ -119,6 +120,12 @@ class Throttle:
         self, refunds: list[Charged], *, fill: Sequence[str] = (), unlock: Sequence[str] = ()
     ) -> None:
         with self._best_effort():
+            for pause in SETTLE_PAUSES:
+                # A storm may fill the pool, and a success that is not given back would count as a failure.
+                with suppress(PoolExhausted):
+                    self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
+                    return
+                time.sleep(pause)
             self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
 
     @contextmanager

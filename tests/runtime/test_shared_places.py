@@ -165,14 +165,14 @@ def started(processes: "list[subprocess.Popen[bytes]]") -> "list[subprocess.Pope
     return processes
 
 
-def test_place_goes_to_the_next_in_the_queue_and_not_to_the_scout(slot_file: int) -> None:
+def test_place_goes_to_the_next_in_the_queue_and_not_to_the_leader(slot_file: int) -> None:
     places = SharedPlaces(slot_file, 1, waiting=32)
     place = places.enter(until=soon())
     visits = Visits(places)
     for _ in range(16):
         visits.begin(STORM)
     places.leave(place)
-    visits.wait_until_waiting(15)  # one of them is the scout
+    visits.wait_until_waiting(15)  # one of them is the leader
     visits.begin(HONEST)
 
     visits.end()
@@ -180,7 +180,7 @@ def test_place_goes_to_the_next_in_the_queue_and_not_to_the_scout(slot_file: int
     assert visits.served == [STORM, STORM, HONEST, *[STORM] * 14]
 
 
-def test_scout_that_gives_up_is_replaced(slot_file: int) -> None:
+def test_leader_that_gives_up_is_replaced(slot_file: int) -> None:
     places = SharedPlaces(slot_file, 1, waiting=32)
     place = places.enter(until=soon())
     visits = Visits(places)
@@ -192,7 +192,7 @@ def test_scout_that_gives_up_is_replaced(slot_file: int) -> None:
     visits.end()
 
     assert visits.served == [HONEST]
-    assert places._scout is None
+    assert places._leader is None
 
 
 def test_network_may_wait_with_half_of_the_threads_and_one_for_each_place_elsewhere(slot_file: int) -> None:
@@ -241,7 +241,7 @@ def test_place_that_is_found_while_its_receiver_gives_up_is_not_lost(slot_file: 
         list(threads.map(visit, range(50)))
 
     assert (most, inside, len(places._queue), sorted(places._free)) == (2, 0, 0, [0, 1])
-    assert places._scout is None
+    assert places._leader is None
     assert sum(outcomes.values()) == 200
     assert min(outcomes["entered"], outcomes["TooLate"]) > 20
 

@@ -35,7 +35,10 @@ class _Connection:
 
     def read_status(self) -> int | None:
         """Read what is here. Return the status of an answer that is whole, None before that."""
-        self.received += self.sock.recv(READ_BYTES)
+        received = self.sock.recv(READ_BYTES)
+        if not received:
+            raise ConnectionError("the service closed a connection of the storm")
+        self.received += received
         head, _, body = self.received.partition(b"\r\n\r\n")
         _, found, length = head.lower().partition(b"content-length: ")
         if not found or len(body) < int(length.split(b"\r\n")[0]):
@@ -50,9 +53,12 @@ def _rage(connections: list[_Connection], stop: threading.Event, statuses: Count
             connection.send()
         while not stop.is_set():
             for key, _ in selector.select(0.1):
-                if status := key.data.read_status():
-                    statuses[status] += 1
-                    key.data.send()
+                try:
+                    if status := key.data.read_status():
+                        statuses[status] += 1
+                        key.data.send()
+                except OSError:  # the service may close a connection; the others go on
+                    selector.unregister(key.fileobj)
 
 
 @contextmanager

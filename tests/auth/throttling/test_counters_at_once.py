@@ -74,6 +74,21 @@ def test_refunds_leave_exactly_the_charges_that_were_kept(database: Database, ur
     assert (failures, locked) == (kept, False)
 
 
+def test_refusals_at_once_of_one_new_key_all_get_their_balance(database: Database) -> None:
+    """Race: a refused charge creates the row of the new key while another one reads it."""
+    used_up, new = a_charge("address", Rate(1, "1h")), a_charge("account", Rate(9, "1h"), max_failures=9)
+    assert allowed(database, [used_up], 1) == 1
+
+    def refuse() -> int:
+        for _ in range(CHARGES):
+            assert not database.write(counters.charge, [used_up, new])
+            balances = database.write(counters.refused, [used_up, new])
+            assert [each.seconds_to_wait() > 0 for each in balances if each.charge is used_up] == [True]
+        return CHARGES
+
+    assert at_once(*[refuse] * THREADS) == [CHARGES] * THREADS
+
+
 def test_opposite_orders_of_keys_are_no_deadlock(database: Database, url: str) -> None:
     charges = [a_charge(f"key {number}", Rate(9999, "31d")) for number in range(5)]
 

@@ -121,6 +121,21 @@ def test_purge_keeps_failures_for_7_days_and_a_lock_for_ever(
     assert count == len(kept) - len(left)
 
 
+def test_purge_removes_a_lock_of_a_cookie_or_a_session_that_must_be_over(
+    database: Database, sql: Sql
+) -> None:
+    names = ["account 7 strangers", "account 7 addresses", "account 7 device ab", "account 7 session 1"]
+    charge(database, *(a_charge(name, HOUR, max_failures=1) for name in names))
+
+    elapse(sql, 366 * 86400)
+    early = database.write(counters.purge, now=clock.now(), at_most=9)
+    elapse(sql, 2 * 86400)
+    late = database.write(counters.purge, now=clock.now(), at_most=9)
+
+    assert (early, late) == (0, 2)
+    assert [row[0] for row in rows(sql)] == ["account 7 addresses", "account 7 strangers"]
+
+
 def test_purge_removes_no_more_than_asked_for(database: Database, sql: Sql) -> None:
     charge(database, *(a_charge(f"key {number}", HOUR) for number in range(30)))
     elapse(sql, 9 * 3600)

@@ -16,7 +16,7 @@ def unknown(identifier: str, key: str = SECRET_KEY) -> str:
 def test_every_budget_has_a_key_of_its_own() -> None:
     account = keys.account(7)
 
-    made = [
+    all_keys = [
         keys.address("1.2.3.4"),
         keys.registrations("1.2.3.4"),
         keys.strangers(account),
@@ -31,18 +31,18 @@ def test_every_budget_has_a_key_of_its_own() -> None:
         keys.strangers(unknown("bob")),
     ]
 
-    assert len(set(made)) == len(made)
+    assert len(set(all_keys)) == len(all_keys)
 
 
 @pytest.mark.parametrize("other_id", [70, 77, 17])
 def test_keys_of_an_account_begin_as_those_of_no_other(other_id: int) -> None:
     account = keys.account(7)
 
-    made = [keys.strangers(account), keys.known_addresses(account), keys.device(Device(7, "ab"))]
-    made += [keys.session(7, 70), keys.session(7, None)]
+    all_keys = [keys.strangers(account), keys.known_addresses(account), keys.device(Device(7, "ab"))]
+    all_keys += [keys.session(7, 70), keys.session(7, None)]
 
-    assert all(key.startswith(account) for key in made)
-    assert not [key for key in made if key.startswith(keys.account(other_id))]
+    assert all(key.startswith(account) for key in all_keys)
+    assert not [key for key in all_keys if key.startswith(keys.account(other_id))]
     assert not keys.account(other_id).startswith(account)
 
 

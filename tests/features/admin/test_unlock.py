@@ -60,7 +60,7 @@ def test_unlock_of_a_user_without_a_lock_succeeds(app: Flask, ada: Actor) -> Non
     assert unlock(app, "ada") == (0, f"User {ada.id} (ada): every lock has ended. Limits reset: 0\n")
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "%", "ada\u00e9"])
+@pytest.mark.parametrize("name", ["nobody", "", "%", "ada\u00e9", "\udcff"])
 def test_unlock_of_nobody_fails(app: Flask, ada: Actor, name: str) -> None:
     assert unlock(app, name) == (1, "Error: No user has this username or email.\n")
 

@@ -6,12 +6,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from auth.throttling import counters, guard
+from db import PoolExhausted
 from runtime.settings import Rate
 from tests.support import PASSWORD
 from tests.support.actor import Actor, ClientOf
 from tests.support.apps import messages
 from tests.support.database import Sql
-from tests.support.throttling import client_at, codes, elapse, guess
+from tests.support.throttling import client_at, codes, elapse, guess, keys
 
 FAILED, REFUSED = "invalid_credentials", "too_many_attempts"
 
@@ -132,3 +134,23 @@ def test_what_a_client_typed_is_neither_logged_nor_stored(
     assert "account_locked" in str(log_lines)
     assert "hunter2" not in str(log_lines).lower()
     assert "hunter2" not in str(sql("SELECT auth_throttle::text FROM auth_throttle")).lower()
+
+
+def test_success_is_given_back_although_the_pool_is_full_for_a_moment(
+    app: Flask, ada: Actor, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = app.extensions["auth"].database
+    write, failures = database.write, [PoolExhausted("full"), PoolExhausted("full")]
+
+    def write_later(query: Any, *args: Any, **kwargs: Any) -> Any:
+        if query is counters.settle and failures:
+            raise failures.pop()
+        return write(query, *args, **kwargs)
+
+    monkeypatch.setattr(database, "write", write_later)
+    monkeypatch.setattr(guard, "SETTLE_PAUSES", (0.0, 0.0))
+
+    assert codes(guess(client_at(app), password=PASSWORD)) == [""]
+
+    assert failures == []
+    assert keys(sql, "account ") == []

@@ -126,13 +126,20 @@ def test_accounts_have_budgets_of_their_own(
 
 
 def test_refused_login_computes_no_hash(slow_refill: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes: list[object] = []
+    hashpw = bcrypt.hashpw
+
+    def record(*call: bytes) -> bytes:
+        hashes.append(call)
+        return hashpw(*call)
+
+    monkeypatch.setattr(bcrypt, "hashpw", record)
     guess(slow_refill, 3)
-    checks: list[object] = []
-    monkeypatch.setattr(bcrypt, "checkpw", lambda *call: checks.append(call))
+    allowed = len(hashes)
 
     guess(slow_refill, 5)
 
-    assert checks == []
+    assert (allowed, len(hashes)) == (3, 3)
 
 
 def test_malformed_login_is_free(slow_refill: FlaskClient, sql: Sql) -> None:
