@@ -24,10 +24,6 @@ BIN = ROOT / ".venv-fuzz" / "bin"
 CALLS = 100_000
 SECONDS = 570.0  # with the start and the end, under ten minutes
 COMMAND_SECONDS = 45
-# They are charged as in production, and never reached.
-LIMITS = [
-    f"LIMIT_{name}" for name in ("ADDRESS_FAILURES", "ACCOUNT_FAILURES", "DEVICE_FAILURES", "REGISTRATIONS")
-]
 SEED = int(os.environ.get("SEED", "1"))
 # before_call sends a valid token where these two expect a bad one, and a known password for a bad one.
 NOT_CHECKED = "ignored_auth,negative_data_rejection"
@@ -43,8 +39,7 @@ def main() -> int:
             "DB_URL": server.url,
             "SECRET_KEY": "a-key-for-the-fuzzer-of-32-bytes",
             "BCRYPT_ROUNDS": "4",
-            **dict.fromkeys(LIMITS, "999999/1s"),
-            "LOCKOUT_FAILURES": "0",
+            **service.UNREACHED_LIMITS,
         }
         running = stack.enter_context(service.running(folder / "log", **environ))
         clean = _run_command(running, folder)

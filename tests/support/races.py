@@ -27,7 +27,7 @@ def two_workers(
     before: a command of the shell that runs first, in the folder of the code.
     """
     environ = {"DB_URL": database_url, "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": str(bcrypt_rounds)}
-    with service.running(log, before=before, **environ) as started:
+    with service.running(log, before=before, **environ, **service.UNREACHED_LIMITS) as started:
         deadline = time.monotonic() + 10
         while len(started.workers()) < 2:
             assert time.monotonic() < deadline

@@ -18,6 +18,11 @@ from coverage import Coverage
 from tests.support import ROOT
 
 START_SECONDS = 20.0
+# For a service whose attempts are charged as in production, and that never reaches a limit.
+UNREACHED_LIMITS = dict.fromkeys(
+    ["LIMIT_ADDRESS_FAILURES", "LIMIT_ACCOUNT_FAILURES", "LIMIT_DEVICE_FAILURES", "LIMIT_REGISTRATIONS"],
+    "999999/1s",
+) | {"LOCKOUT_FAILURES": "0"}
 # What the processes under test get of this one's environment: PATH, and how their lines are counted.
 ENVIRON = {"PATH": os.environ["PATH"]}
 if Coverage.current():  # its .pth file then starts it in every Python that finds these

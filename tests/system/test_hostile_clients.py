@@ -129,7 +129,9 @@ def test_bodies_that_cost_much_delay_nobody_else(environ: dict[str, str], tmp_pa
     message = REGISTER_HEAD.replace(b"register", b"login") + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
     with (
-        service.running(tmp_path / "log", **environ | {"GUNICORN_THREADS": "100"}) as started,
+        service.running(
+            tmp_path / "log", **environ | {"GUNICORN_THREADS": "100", "RATE_LIMITS": "off"}
+        ) as started,
         ExitStack() as stack,
     ):
         socks = [stack.enter_context(connect(started)) for _ in range(100)]
