@@ -35,7 +35,7 @@ from runtime.faults import (
     translate,
 )
 from runtime.hosts import Hosts, leaves_encryption_open
-from runtime.pool import Pool, PoolExhausted
+from runtime.pool import Pool, PoolExhausted, PoolFull
 from runtime.schema_errors import SchemaError
 from runtime.schema_state import SchemaState
 
@@ -50,6 +50,7 @@ __all__ = [
     "IntegrityError",
     "NotNullViolation",
     "PoolExhausted",
+    "PoolFull",
     "ReadOnly",
     "SchemaError",
     "StatementRefused",

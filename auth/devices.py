@@ -21,7 +21,7 @@ def sent_cookie() -> str:
 
 
 def remember(auth: Auth, user_id: int, client: Client) -> None:
-    """Have the answer set the cookie of a known device. A device that the user has already keeps its id."""
+    """Have the answer set the cookie of a known device. A known device keeps its id."""
     if not auth.settings.rate_limits:
         return
     key, now = auth.settings.secret_key, time.time()

@@ -22,8 +22,8 @@ class FairQueue:
     """At most `max_waiting` turns, half of them (at least one) of the same network.
 
     A place goes to the networks in turn (round robin), and within a network to the thread that has waited
-    longest. So a request waits for one turn of another network's storm. Turns without a network ("") count as
-    one network, which may fill the queue.
+    longest. So the first request of a network waits for at most one turn of each other network. Turns without
+    a network ("") count as one network, which may fill the queue.
 
     The caller holds a lock during each call.
     """
@@ -40,7 +40,7 @@ class FairQueue:
     def add(self, network: str, *, extra: int = 0) -> Turn:
         """Return a new turn, behind those of the network. Raises Full.
 
-        extra: how many turns may wait beyond max_waiting, of each network too.
+        extra: added to both bounds, that of the queue and that of a network.
         """
         turns = self._turns.get(network) or deque()
         is_network_full = network and len(turns) >= self._max_of_network + extra

@@ -23,11 +23,11 @@ class SharedPlaces:
     A process holds a place while it has locked its byte. The kernel unlocks the bytes of a killed process.
     The kernel does not report an unlock, so a waiter tries again every few milliseconds. Two queues keep that
     cheap. In each process one of the waiting threads is the leader, and hands every place that it gets to the
-    next in the queue (FairQueue): the place, not the leader, decides who is next. Among the processes, only
-    the one that has the turn, which is one more byte, tries the places.
+    next in the queue (FairQueue), who is chosen when the place is there. Among the processes, only the one
+    that has the turn, which is one more byte, tries the places.
 
-    count: how many places there are. waiting: how many threads of a process may wait, beside one for each
-    place that another process may hold.
+    count: how many places there are. waiting: how many threads of a process may wait, plus one for
+    each place that this process does not hold.
     """
 
     POLL_SECONDS = 0.005

@@ -23,9 +23,10 @@ bp.cli.add_command(user)
 def unlock(name: str) -> None:
     """End the lock of an account, and make all its limits available again."""
     database = current_auth().database
-    name = name.encode("utf-8", "replace").decode()  # the shell may hand over bytes that are no text
     try:
-        credential = database.read(users.find_by_login, name, now=clock.now())
+        # A shell may hand over bytes that are no text.
+        is_text = name.isprintable()
+        credential = database.read(users.find_by_login, name, now=clock.now()) if is_text else None
         if credential is None:
             raise click.ClickException("No user has this username or email.")
         user_id = credential.user.id

@@ -18,13 +18,13 @@ from runtime import clock
 @bp.post("/refresh")
 def refresh_session() -> dict[str, Any]:
     """Exchange a refresh token for new tokens, for its holder. Answers 200 with the tokens."""
-    auth = current_auth()
+    auth, client = current_auth(), current_client()
     token = refresh.parse(required_text(json_body(), "refresh_token"))
     tokens = None
     if token is not None:
         tokens = rotation.rotate(token, database=auth.database, settings=auth.settings, now=clock.now())
     if tokens is None:
-        auth.throttle.unknown_token(current_client())
+        auth.throttle.unknown_token(client)
         raise ApiError("refresh_invalid")
     return responses.token_pair(tokens)
 

@@ -14,9 +14,10 @@ from db import Cursor
 from runtime.settings import Rate
 
 FAILURES_KEPT = timedelta(days=7)  # after the moment at which the budget is full
-LOCKS_KEPT = timedelta(days=367)  # of a cookie and a session, both of which are over after at most 366 days
+# A lock of a cookie or a session. A cookie is valid for 180 days, a session for at most 366.
+LOCKS_KEPT = timedelta(days=367)
 
-# A budget that somebody has locked keeps a request, and its pooled connection, waiting for this long at most.
+# A row that somebody has locked keeps a request, and its pooled connection, waiting for this long at most.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms';"
 # The first statement creates and locks every row: ON CONFLICT DO UPDATE locks a row even if its condition is
 # false, and then writes nothing. The second statement sees the rows as they are once they are locked.
@@ -131,9 +132,9 @@ def settle(cur: Cursor, *, refunds: Sequence[Charged], fill: Sequence[str], unlo
     """Give charges back. One statement for each row, in the order of the keys.
 
     refunds: charges that are undone, each with the failure that it counted. A charge that the budget has
-    recovered from gives nothing back. After a fill, a refund may take off a later charge instead. fill: keys
-    whose budget becomes full, without failures and lock. unlock: keys whose failures and lock are forgotten,
-    and whose budget stays as it is.
+    recovered from gives nothing back. Race: if the budget was filled after the charge, the refund undoes a
+    later charge. fill: keys whose budget becomes full, without failures and lock. unlock: keys whose failures
+    and lock are forgotten, and whose budget stays as it is.
     """
     changes = [(each.charge.key, _REFUND, _refund_parameters(each)) for each in refunds]
     changes += [(key, _FILL, (key,)) for key in fill]
@@ -144,14 +145,17 @@ def settle(cur: Cursor, *, refunds: Sequence[Charged], fill: Sequence[str], unlo
 
 
 def forget(cur: Cursor, prefix: str) -> int:
-    """Fill every budget whose key begins with `prefix`, end its lock, and return how many there were."""
+    """Fill every budget whose key begins with `prefix`, end its lock, and return how many there were.
+
+    prefix: without the wildcards of LIKE, which uses the primary key because its collation is "C".
+    """
     cur.execute(
         f"""
         {_LOCK_TIMEOUT}
         WITH budget AS MATERIALIZED (
             SELECT key
             FROM auth_throttle
-            WHERE starts_with(key, %s)
+            WHERE key LIKE %s
             ORDER BY key
             FOR UPDATE
         )
@@ -159,7 +163,7 @@ def forget(cur: Cursor, prefix: str) -> int:
         USING budget
         WHERE auth_throttle.key = budget.key
         """,
-        (prefix,),
+        (f"{prefix}%",),
     )
     return cur.rowcount
 
@@ -167,23 +171,30 @@ def forget(cur: Cursor, prefix: str) -> int:
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
     """Delete up to `at_most` budgets that are full, and return how many.
 
-    A budget with failures stays for FAILURES_KEPT, a locked budget until its lock ends or nobody can use it.
-    Skips rows that another transaction holds. now: aware.
+    A budget with failures stays for FAILURES_KEPT. A locked budget stays until its lock ends. One of a
+    cookie or a session stays for LOCKS_KEPT. The search takes a while in a large table, so it locks nothing.
+    The purge waits for no lock. now: aware.
     """
     cur.execute(
         """
-        WITH full_budget AS MATERIALIZED (
-            SELECT key
+        WITH old AS MATERIALIZED (
+            SELECT key, full_at
             FROM auth_throttle
-            WHERE full_at <= LEAST(%(now)s, statement_timestamp())
-              AND (NOT locked OR full_at <= %(now)s - %(locks_kept)s AND key ~ ' (device|session) ')
-              AND (failures = 0 OR full_at <= %(now)s - %(failures_kept)s)
+            CROSS JOIN LEAST(%(now)s, statement_timestamp()) AS now
+            WHERE full_at <= now
+              AND (NOT locked OR full_at <= now - %(locks_kept)s AND key ~ ' (device|session) ')
+              AND (failures = 0 OR full_at <= now - %(failures_kept)s)
             LIMIT %(at_most)s
-            FOR UPDATE SKIP LOCKED
+        ), unchanged AS MATERIALIZED (
+            SELECT auth_throttle.key
+            FROM auth_throttle
+            JOIN old USING (key)
+            WHERE auth_throttle.full_at = old.full_at
+            FOR UPDATE OF auth_throttle SKIP LOCKED
         )
         DELETE FROM auth_throttle
-        USING full_budget
-        WHERE auth_throttle.key = full_budget.key
+        USING unchanged
+        WHERE auth_throttle.key = unchanged.key
         """,
         {"now": now, "failures_kept": FAILURES_KEPT, "locks_kept": LOCKS_KEPT, "at_most": at_most},
     )

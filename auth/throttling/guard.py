@@ -1,7 +1,7 @@
 """Charges the budgets of an attempt, and refuses the attempt (429) when one of them is used up.
 
 An attempt is charged before anything is hashed, so that many attempts at once cannot pass where one may. An
-attempt that succeeds, and an attempt that could not be made, is given back.
+attempt that succeeds, and an attempt that could not be made, is given back, unless PostgreSQL fails.
 """
 
 import logging
@@ -18,7 +18,7 @@ from auth.throttling.counters import Balance, Charged
 from auth.throttling.log_limit import LogLimit
 from auth.users import Credential
 from config import Settings
-from db import Database, DatabaseUnavailable, PoolExhausted
+from db import Database, DatabaseUnavailable, PoolFull
 
 REFUSAL_SECONDS = 0.02  # from the arrival of the request to its refusal; a look-up takes a few milliseconds
 SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before another try
@@ -86,11 +86,12 @@ class Throttle:
             self._log_locks(attempt, charged)
             raise
         except BaseException:  # nothing was tested, for example because every hash slot is in use
-            self._settle(charged)
+            with self._best_effort():
+                self._settle(charged)
             raise
         if attempt.is_given_back:
-            refunds = [each for each in charged if each.charge.key != attempt.budget]
-            self._settle(refunds, fill=[attempt.budget], unlock=attempt.unlock)
+            with self._best_effort():
+                self._give_back(attempt, charged)
 
     def _charge(self, attempt: Attempt, client: Client) -> list[Charged]:
         """Charge all budgets of an attempt, or none and raise ApiError."""
@@ -116,17 +117,22 @@ class Throttle:
             if each.begins_lock():
                 log.warning("account_locked account=%s key=%r", attempt.user_id, each.charge.key)
 
+    def _give_back(self, attempt: Attempt, charged: list[Charged]) -> None:
+        """Give the charges of a success back."""
+        refunds = [each for each in charged if each.charge.key != attempt.budget]
+        for pause in SETTLE_PAUSES:
+            # A storm may fill the pool, and a success that is not given back would count as a failure. Few
+            # threads pause: a success needs a hash slot before.
+            with suppress(PoolFull):
+                self._settle(refunds, fill=[attempt.budget], unlock=attempt.unlock)
+                return
+            time.sleep(pause)
+        log.warning("limits_not_updated: the pool stayed full")
+
     def _settle(
         self, refunds: list[Charged], *, fill: Sequence[str] = (), unlock: Sequence[str] = ()
     ) -> None:
-        with self._best_effort():
-            for pause in SETTLE_PAUSES:
-                # A storm may fill the pool, and a success that is not given back would count as a failure.
-                with suppress(PoolExhausted):
-                    self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
-                    return
-                time.sleep(pause)
-            self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
+        self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
 
     @contextmanager
     def _best_effort(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from auth.throttling import counters, guard
-from db import PoolExhausted
+from db import PoolFull
 from runtime.settings import Rate
 from tests.support import PASSWORD
 from tests.support.actor import Actor, ClientOf
@@ -140,7 +140,7 @@ def test_success_is_given_back_although_the_pool_is_full_for_a_moment(
     app: Flask, ada: Actor, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = app.extensions["auth"].database
-    write, failures = database.write, [PoolExhausted("full"), PoolExhausted("full")]
+    write, failures = database.write, [PoolFull("full"), PoolFull("full")]
 
     def write_later(query: Any, *args: Any, **kwargs: Any) -> Any:
         if query is counters.settle and failures:
@@ -148,7 +148,7 @@ def test_success_is_given_back_although_the_pool_is_full_for_a_moment(
         return write(query, *args, **kwargs)
 
     monkeypatch.setattr(database, "write", write_later)
-    monkeypatch.setattr(guard, "SETTLE_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(guard, "SETTLE_PAUSES", (0.0, 0.0, 0.0))
 
     assert codes(guess(client_at(app), password=PASSWORD)) == [""]
 
