@@ -40,7 +40,7 @@ Name = tuple[str, str]  # module and function, or "" and method
 def of_view(view: Callable[..., Any]) -> set[str]:
     """Return the codes that `view` and its decorators can raise."""
     function = unwrap(view)
-    return _codes(_functions()[function.__module__, function.__name__], frozenset())
+    return _codes_by_name()[function.__module__, function.__name__]
 
 
 def refers_to(view: Callable[..., Any], name: Name) -> bool:
@@ -106,23 +106,38 @@ def _imported(tree: ast.AST) -> dict[str, str]:
     }
 
 
-def _codes(functions: list[Function], seen: frozenset[Name]) -> set[str]:
-    return {code for function in functions for code in _codes_in(function.tree, function, seen)}
+@cache
+def _codes_by_name() -> dict[Name, set[str]]:
+    """Return the codes that each function can raise.
+
+    Functions call each other in circles, so this is a least fixed point: each round lets the codes rise by
+    one call, until none rises any more. To follow every path of calls would take exponential time.
+    """
+    codes: dict[Name, set[str]] = {name: set() for name in _functions()}
+    while True:
+        risen = {
+            name: {code for function in functions for code in _codes_in(function.tree, function, codes)}
+            for name, functions in _functions().items()
+        }
+        if risen == codes:
+            return codes
+        codes = risen
 
 
-def _codes_in(node: ast.AST, function: Function, seen: frozenset[Name]) -> Iterator[str]:
+def _codes_in(node: ast.AST, function: Function, codes: dict[Name, set[str]]) -> Iterator[str]:
+    """Yield the codes that `node` raises. codes: those that are known of each function."""
     if isinstance(node, ast.Constant) and node.value in REGISTRY:
         yield node.value
     name = function.refers_to(node)
     if name and name[1] in EXCEPTIONS:
         yield EXCEPTIONS[name[1]]
-    elif name and name not in seen:
-        yield from _codes(_functions().get(name, []), seen | {name})
+    elif name:
+        yield from codes.get(name, ())
     if isinstance(node, ast.Try):
         caught = set[str]().union(*(_caught(handler) for handler in node.handlers))
-        yield from {code for part in node.body for code in _codes_in(part, function, seen)} - caught
+        yield from {code for part in node.body for code in _codes_in(part, function, codes)} - caught
     for part in _children(node):
-        yield from _codes_in(part, function, seen)
+        yield from _codes_in(part, function, codes)
 
 
 def _children(node: ast.AST) -> list[ast.AST]:
