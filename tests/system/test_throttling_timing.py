@@ -22,7 +22,7 @@ from runtime import logs
 from runtime.settings import Rate
 from tests.support.actor import LOGIN, WRONG_PASSWORD, Actor
 from tests.support.apps import app_on
-from tests.support.database import MakeDatabase, run_sql
+from tests.support.database import MakeDatabase
 
 pytestmark = pytest.mark.slow
 
@@ -58,13 +58,16 @@ def app(make_database: MakeDatabase) -> Iterator[Flask]:
     app.extensions["auth"].database.close()
 
 
+def use_budget(cur: Cursor, seconds: int) -> None:
+    cur.execute(
+        "UPDATE auth_throttle SET full_at = now() + make_interval(secs => %s) WHERE key LIKE 'account %%'",
+        (seconds,),
+    )
+
+
 def try_to_log_in(app: Flask, username: str, *, used_seconds: int) -> tuple[Answer, float]:
     """Return the answer to a guess, and the seconds that it took. used_seconds: of the account's budget."""
-    run_sql(
-        app.extensions["auth"].settings.db_url,
-        "UPDATE auth_throttle SET full_at = now() + make_interval(secs => %s) WHERE key LIKE 'account %%'",
-        used_seconds,
-    )
+    app.extensions["auth"].database.write(use_budget, used_seconds)
     body = json.dumps({"username": username, "password": WRONG_PASSWORD}).encode()
     headers = {"X-Forwarded-For": STRANGE, "Content-Type": "application/json", "X-Request-ID": "x"}
     environ = create_environ(LOGIN, method="POST", headers=headers, data=body)
