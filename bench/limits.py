@@ -5,7 +5,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ LOGINS = 200  # of a round, at each of the services
 STORM_CONNECTIONS = 120
 STORM_SECONDS = 12.0
 HOME, ELSEWHERE = "198.51.100.1", "192.0.2.1"
-NO_BOUND = "999999/1s"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,9 @@ class Browser:
         self._connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
         self._headers = {"Content-Type": "application/json", "X-Forwarded-For": ip}
 
+    def close(self) -> None:
+        self._connection.close()
+
     def post(self, path: str, **body: str) -> tuple[int, float]:
         """Return the status of the answer, and the seconds until it was there."""
         content = json.dumps(body)
@@ -68,7 +70,8 @@ class Browser:
 @contextmanager
 def _running(folder: Path, name: str, db_url: str, **environ: str) -> Iterator[service.Service]:
     common = {"DB_URL": db_url, "SECRET_KEY": measure.SECRET_KEY, "TRUSTED_PROXIES": "1"}
-    with service.running(folder / name, **common, LIMIT_REGISTRATIONS=NO_BOUND, **environ) as running:
+    common["LIMIT_REGISTRATIONS"] = service.UNREACHED_LIMITS["LIMIT_REGISTRATIONS"]
+    with service.running(folder / name, **common, **environ) as running:
         yield running
 
 
@@ -116,6 +119,7 @@ def honest_user(folder: Path, db_url: str, *, workers: int) -> Honest:
             ends_at = time.monotonic() + STORM_SECONDS
             time.sleep(0.5)  # the storm is there
             while time.monotonic() < ends_at - 1:
-                attempts.append(Browser(running, ip=ELSEWHERE).log_in("honest"))
+                with closing(Browser(running, ip=ELSEWHERE)) as browser:
+                    attempts.append(browser.log_in("honest"))
     slowest = max((seconds for status, seconds in attempts if status == 200), default=float("inf"))
     return Honest(len(attempts), sum(status != 200 for status, _ in attempts), slowest)

@@ -12,11 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from runtime.bulkhead import Bulkhead, Full, TooLate
-from tests.support.clients import HONEST, STORM, Visits, acting_for
-
-
-def soon(seconds: float = 5.0) -> float:
-    return time.monotonic() + seconds
+from tests.support.clients import HONEST, STORM, Visits, acting_for, soon
 
 
 def test_enter_beyond_running_and_waiting_is_refused_at_once() -> None:

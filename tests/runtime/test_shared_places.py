@@ -20,11 +20,7 @@ import pytest
 from runtime.bulkhead import Full, TooLate
 from runtime.shared_places import SharedPlaces
 from tests.support import ROOT
-from tests.support.clients import HONEST, STORM, Visits, acting_for
-
-
-def soon(seconds: float = 5.0) -> float:
-    return time.monotonic() + seconds
+from tests.support.clients import HONEST, STORM, Visits, acting_for, soon
 
 
 @pytest.fixture

@@ -12,6 +12,11 @@ from runtime.shared_places import SharedPlaces
 STORM, HONEST = "203.0.113.7", "198.51.100.1"
 
 
+def soon(seconds: float = 5.0) -> float:
+    """Return the time.monotonic() until which a caller waits."""
+    return time.monotonic() + seconds
+
+
 @contextmanager
 def acting_for(address: str) -> Iterator[None]:
     """Have this thread answer the client at `address` during the block."""

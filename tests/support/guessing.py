@@ -65,13 +65,23 @@ def address(number: int) -> str:
     return f"203.0.113.{number}"
 
 
+def login_request(username: str, ip: str) -> bytes:
+    """Return a login with a wrong password, as a client at `ip` sends it through a proxy."""
+    body = json.dumps({"username": username, "password": "a wrong guess"})
+    head = (
+        f"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {ip}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return f"{head}{body}".encode()
+
+
 def _tell(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 async def _guess_for(port: int, username: str, seconds: float, addresses: int, connections: int) -> None:
-    requests = [_request(username, address(number)) for number in range(addresses)]
+    requests = [login_request(username, address(number)) for number in range(addresses)]
     _tell(READY)
     ends_at = asyncio.get_running_loop().time() + seconds
     guessers = (
@@ -80,15 +90,6 @@ async def _guess_for(port: int, username: str, seconds: float, addresses: int, c
     )
     answers: Counter[int] = sum(await asyncio.gather(*guessers), Counter())
     _tell(json.dumps(answers))
-
-
-def _request(username: str, ip: str) -> bytes:
-    body = json.dumps({"username": username, "password": "a wrong guess"})
-    head = (
-        f"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {ip}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return f"{head}{body}".encode()
 
 
 async def _guess_until(ends_at: float, port: int, requests: Iterator[bytes]) -> Counter[int]:

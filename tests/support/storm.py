@@ -1,6 +1,5 @@
 """A storm of logins: many connections, each of which logs in again as soon as it is answered."""
 
-import json
 import selectors
 import socket
 import threading
@@ -8,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tests.support.guessing import login_request
 from tests.support.service import Service
 
 READ_BYTES = 65536
@@ -17,12 +17,8 @@ class _Connection:
     """A client that sends the same request again and again, from the address `address`."""
 
     def __init__(self, service: Service, address: str) -> None:
-        body = json.dumps({"username": "nobody", "password": "wrong horse"})
         self.port = service.port
-        self.request = (
-            f"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-        ).encode()
+        self.request = login_request("nobody", address)
         self.received = b""
         self.open()
 

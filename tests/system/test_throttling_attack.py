@@ -12,6 +12,7 @@ from tests.support.actor import LOGIN, WRONG_PASSWORD, Actor, Reply
 from tests.support.database import run_sql
 from tests.support.guessing import guessing
 from tests.support.service_user import ServiceUser, on_service
+from tests.support.throttling import ELAPSE
 
 pytestmark = pytest.mark.slow
 
@@ -53,11 +54,6 @@ def attack(user: ServiceUser) -> Iterator[None]:
     assert answers[429] > 20 * SECONDS
 
 
-def pass_time(url: str, seconds: int) -> None:
-    """Move every budget as if so many seconds had passed."""
-    run_sql(url, "UPDATE auth_throttle SET full_at = full_at - make_interval(secs => %s)", seconds)
-
-
 def test_owner_logs_in_every_time_and_guesses_stay_within_the_limit(owner: ServiceUser, url: str) -> None:
     cookie = device_cookie(log_in(owner, ip=HOME))
     statuses = []
@@ -76,11 +72,11 @@ def test_owner_logs_in_every_time_and_guesses_stay_within_the_limit(owner: Servi
     assert (refused.status_code, refused.get_json()["code"]) == (429, "too_many_attempts")
     assert 0 < refused.get_json()["retry_after"] <= REFILL_SECONDS
 
-    pass_time(url, REFILL_SECONDS)
+    run_sql(url, ELAPSE, REFILL_SECONDS)
     guesses = [log_in(owner, ip=STRANGE, password=WRONG_PASSWORD).status_code for _ in range(2)]
     assert guesses == [401, 429]
 
-    pass_time(url, REFILL_SECONDS)
+    run_sql(url, ELAPSE, REFILL_SECONDS)
     assert log_in(owner, ip=STRANGE).status_code == 200  # gives the budget back, and makes STRANGE known
     run_sql(url, "DELETE FROM auth_sessions")
     guesses = [log_in(owner, ip=STRANGE, password=WRONG_PASSWORD).status_code for _ in range(LIMIT + 1)]
