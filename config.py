@@ -212,7 +212,7 @@ class Settings:
         WholeNumber(0, 1000),
         group=CAPACITY,
         default=32,
-        help="Requests of each process that may wait for a hash slot, half of them from one address.",
+        help="Requests of a process that may wait for a hash slot, half of one address; more get 503 `busy`.",
     )
     unknown_names: tuple[str, ...] = ()  # variables in .env that resemble the ones above
 

@@ -21,7 +21,7 @@ from config import Settings
 from db import Database, DatabaseUnavailable, PoolFull
 
 REFUSAL_SECONDS = 0.02  # from the arrival of the request to its refusal; a look-up takes a few milliseconds
-SETTLE_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before another try
+SETTLE_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try
 LOCK_RETRY_SECONDS = 3600  # what a client is told of a lock, which no time ends
 
 log = logging.getLogger("auth")
@@ -123,10 +123,10 @@ class Throttle:
         for pause in SETTLE_PAUSES:
             # A storm may fill the pool, and a success that is not given back would count as a failure. Few
             # threads pause: a success needs a hash slot before.
+            time.sleep(pause)
             with suppress(PoolFull):
                 self._settle(refunds, fill=[attempt.budget], unlock=attempt.unlock)
                 return
-            time.sleep(pause)
         log.warning("limits_not_updated: the pool stayed full")
 
     def _settle(
