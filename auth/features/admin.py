@@ -7,6 +7,7 @@ from flask.cli import AppGroup
 
 from auth import users
 from auth.blueprint import bp
+from auth.fields import UNSTORABLE
 from auth.services import current_auth
 from auth.throttling import counters, keys
 from db import DatabaseUnavailable
@@ -25,8 +26,8 @@ def unlock(name: str) -> None:
     database = current_auth().database
     try:
         # A shell may hand over bytes that are no text.
-        is_text = name.isprintable()
-        credential = database.read(users.find_by_login, name, now=clock.now()) if is_text else None
+        is_storable = not UNSTORABLE.search(name)
+        credential = database.read(users.find_by_login, name, now=clock.now()) if is_storable else None
         if credential is None:
             raise click.ClickException("No user has this username or email.")
         user_id = credential.user.id

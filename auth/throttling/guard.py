@@ -1,7 +1,8 @@
 """Charges the budgets of an attempt, and refuses the attempt (429) when one of them is used up.
 
 An attempt is charged before anything is hashed, so that many attempts at once cannot pass where one may. An
-attempt that succeeds, and an attempt that could not be made, is given back, unless PostgreSQL fails.
+attempt that succeeds, and an attempt that could not be made, is given back, unless PostgreSQL fails or the
+pool stays full.
 """
 
 import logging
@@ -104,10 +105,13 @@ class Throttle:
         raise refusal
 
     def _refusal(self, attempt: Attempt, balances: list[Balance]) -> ApiError:
-        worst = max(balances, key=_retry_after, default=None)
-        charge = worst.charge if worst else attempt.charges[0]
-        # Race: since the charge was refused, the budget may have recovered, and its row may have gone.
-        wait = max(1, _retry_after(worst)) if worst else 1
+        charge, wait = max(
+            ((balance.charge, _retry_after(balance)) for balance in balances),
+            key=lambda refused: refused[1],
+            default=(attempt.charges[0], 0),
+        )
+        if wait == 0:  # race: since the charge was refused, the budget has recovered
+            charge, wait = attempt.charges[0], 1
         is_due = self._refusals.is_due(charge.key, now=time.monotonic())
         cause = f"throttled key={charge.key!r} account={attempt.user_id} wait={wait}"
         return ApiError(charge.code, retry_after=wait, log_message=cause if is_due else "")

@@ -65,6 +65,13 @@ def test_unlock_of_nobody_fails(app: Flask, ada: Actor, name: str) -> None:
     assert unlock(app, name) == (1, "Error: No user has this username or email.\n")
 
 
+@pytest.mark.parametrize("name", ["zoe\u00a0k", "fam\u200d", "soft\u00adhy"])
+def test_unlock_finds_a_name_of_an_earlier_version(app: Flask, ada: Actor, sql: Sql, name: str) -> None:
+    sql("UPDATE users SET username = %s", name)
+
+    assert unlock(app, name)[0] == 0
+
+
 def test_unlock_without_a_name_tells_how_it_is_used(app: Flask) -> None:
     status, output = unlock(app)
 

@@ -154,3 +154,23 @@ def test_success_is_given_back_although_the_pool_is_full_for_a_moment(
 
     assert failures == []
     assert keys(sql, "account ") == []
+
+
+def test_refusal_whose_budget_has_recovered_meanwhile_is_about_the_account(
+    app: Flask, ada: Actor, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Race: the time between a refused charge and the look at the balances is enough."""
+    stranger = client_at(app)
+    guess(stranger, username="nobody")  # the row of the address is older than that of the account
+    guess(stranger)
+    database = app.extensions["auth"].database
+    write = database.write
+
+    def refuse(query: Any, *args: Any, **kwargs: Any) -> Any:
+        return [] if query is counters.charge else write(query, *args, **kwargs)
+
+    monkeypatch.setattr(database, "write", refuse)
+
+    [answer] = guess(stranger)
+
+    assert (codes([answer]), answer.get_json()["retry_after"]) == ([REFUSED], 1)
