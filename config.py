@@ -1,4 +1,4 @@
-"""The settings of the service. Each one is declared here, once, and nowhere else in the code.
+"""The settings of the service. Each is declared once, here or in the group of a feature that may be off.
 
 Nothing is read at import. `read_environment` alone looks at the process environment and at `.env`; tests
 build `Settings` by hand. `make settings` writes the documentation of the variables after a change.
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime import capacity, declarations, environment, settings
-from runtime.declarations import Computed, setting
+from runtime.declarations import Computed, optional_group, setting
 from runtime.declarations import ConfigError as ConfigError  # callers catch it from here
+from runtime.mail_settings import MailSettings
 from runtime.settings import Rate, WholeNumber
 
 SAMPLE_SECRET_KEY = "development-only-secret-key-do-not-deploy"  # noqa: S105
@@ -67,11 +68,8 @@ class Settings:
     cors_origins: tuple[str, ...] = setting(
         settings.cors_origins,
         group=BROWSERS,
-        default=(
-            "http://localhost:3000",
-            "http://localhost:3001",
-            "http://127.0.0.1:3000",
-            "http://127.0.0.1:3001",
+        default=tuple(
+            f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 3001)
         ),
         other_names=("ALLOWED_ORIGINS",),
         help="The web frontends that may call from a browser, comma-separated, as `scheme://host[:port]`.",
@@ -171,6 +169,7 @@ class Settings:
         default=Rate(100, "10m"),
         help="Registrations that reached the hash, for each client address.",
     )
+    mail: MailSettings | None = optional_group("Mail", MailSettings)
     log_level: str = setting(
         settings.log_level,
         group=LOGGING,

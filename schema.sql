@@ -131,6 +131,41 @@ CREATE UNLOGGED TABLE IF NOT EXISTS auth_throttle (
     locked BOOLEAN NOT NULL DEFAULT FALSE               -- after too many failures; no time ends it
 ) WITH (fillfactor = 50);
 
+-- What is known of a user's address. `verified` counts as long as it equals the email in users, which somebody else
+-- may change, too. `pending` replaces that email once it is verified.
+CREATE TABLE IF NOT EXISTS auth_emails (
+    user_id BIGINT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    verified TEXT,
+    pending TEXT
+);
+
+-- Secrets that work once, such as those in the links of mails. Only their SHA-256 is stored. A user has one for each
+-- purpose: a newer one takes the place of the older one.
+CREATE TABLE IF NOT EXISTS auth_one_time_tokens (
+    token_hash BYTEA PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    email TEXT NOT NULL,                    -- the address that the token was sent to
+    expires_at TIMESTAMPTZ NOT NULL,
+    used_at TIMESTAMPTZ,
+    UNIQUE (user_id, purpose)
+);
+
+-- The mails that wait. A row is written in the transaction that causes the mail, and deleted when a mail server has
+-- accepted the mail. It has no link and no token: a token is made when the mail is sent.
+CREATE TABLE IF NOT EXISTS auth_outbox (
+    id BIGSERIAL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,    -- NULL: the user who has the address of the recipient
+    recipient TEXT NOT NULL,
+    details JSON NOT NULL,
+    queued_at TIMESTAMPTZ NOT NULL DEFAULT statement_timestamp(),
+    due_at TIMESTAMPTZ NOT NULL DEFAULT statement_timestamp(), -- of the next try; a worker that tries moves it
+    tries INTEGER NOT NULL DEFAULT 0,
+    last_error TEXT NOT NULL DEFAULT '',
+    given_up BOOLEAN NOT NULL DEFAULT FALSE
+);
+
 -- The SHA-256 of the version of this file that was applied last. The service writes it.
 CREATE TABLE IF NOT EXISTS auth_schema (
     fingerprint TEXT NOT NULL
@@ -148,10 +183,11 @@ BEGIN
         SELECT indexrelid
         FROM pg_index
         JOIN pg_class ON pg_class.oid = indexrelid
-        WHERE indrelid IN ('users'::regclass, 'auth_sessions'::regclass)
+        WHERE indrelid IN ('users'::regclass, 'auth_sessions'::regclass, 'auth_outbox'::regclass)
           AND relname IN (
               'users_username_lower_key', 'users_email_lower_key',
-              'auth_sessions_user_id_idx', 'auth_sessions_valid_until_idx'
+              'auth_sessions_user_id_idx', 'auth_sessions_valid_until_idx',
+              'auth_outbox_due_at_idx', 'auth_outbox_user_id_idx'
           )
           AND NOT indisvalid
     LOOP
@@ -169,3 +205,5 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_username_lower_key ON users
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_user_id_idx ON auth_sessions (user_id);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_valid_until_idx ON auth_sessions (valid_until);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_outbox_due_at_idx ON auth_outbox (due_at);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_outbox_user_id_idx ON auth_outbox (user_id);

@@ -15,6 +15,7 @@ REGISTRY = {
     "bad_request": Failure(400, "The request could not be understood."),
     "invalid_json": Failure(400, "The request body must be a JSON object."),
     "validation_failed": Failure(400, "Some fields are not valid."),
+    "link_invalid": Failure(400, "This link is not valid any more, please ask for a new one."),
     "invalid_credentials": Failure(401, "Invalid email/username or password"),
     "token_missing": Failure(401, "A bearer token is required."),
     "token_expired": Failure(401, "The token has expired, please log in again."),
@@ -22,10 +23,15 @@ REGISTRY = {
     "refresh_invalid": Failure(401, "The session is over, please log in again."),
     "refresh_reused": Failure(401, "The session was ended for your safety, please log in again."),
     "wrong_password": Failure(403, "The current password is not right."),
+    "email_not_verified": Failure(
+        403, "Please verify your email address first: follow the link that was mailed to you."
+    ),
+    "feature_off": Failure(404, "This service does not offer that."),
     "not_found": Failure(404, "There is nothing at this address."),
     "method_not_allowed": Failure(405, "This address does not support that method."),
     "username_taken": Failure(409, "This username is already taken."),
     "email_taken": Failure(409, "This email address is already registered."),
+    "already_verified": Failure(409, "This email address is verified already."),
     "account_in_use": Failure(409, "The account cannot be deleted while other services still use it."),
     "body_too_large": Failure(413, "The request body is larger than 64 KiB."),
     "unsupported_media_type": Failure(415, "The request body must be sent as application/json."),

@@ -81,6 +81,13 @@ def require_found(result: T | None) -> T:
     return result
 
 
+def require_feature(group: T | None) -> T:
+    """Return the settings of a feature. Raises ApiError `feature_off` if they are None."""
+    if group is None:
+        raise ApiError("feature_off")
+    return group
+
+
 def current_client() -> Client:
     """Return where the request comes from."""
     return Client(

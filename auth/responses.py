@@ -12,10 +12,13 @@ def user(row: User) -> dict[str, Any]:
     """Return the user object. The frontend reads the camelCase names, older clients the snake_case names."""
     first_name, last_name = row.first_name or "", row.last_name or ""
     created_at = clock.to_iso(row.created_at) if row.created_at else None
+    pending_email = {"pending_email": row.pending_email} if row.pending_email else {}
     return {
         "id": row.id,
         "username": row.username,
         "email": row.email,
+        "email_verified": row.email_verified,
+        **pending_email,
         "first_name": first_name,
         "last_name": last_name,
         "created_at": created_at,

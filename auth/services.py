@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from auth.mail.sender import Sender
 from auth.passwords import PasswordHasher
 from auth.throttling.guard import Throttle
 from config import Settings
@@ -12,12 +13,21 @@ from db import Database
 
 @dataclass(frozen=True)
 class Auth:
-    """The settings, the database, the password hasher and the limits of one app."""
+    """The settings, the database, the password hasher, the limits and the sender of mails of one app.
+
+    sender: None if mail is off.
+    """
 
     settings: Settings
     database: Database
     passwords: PasswordHasher
     throttle: Throttle
+    sender: Sender | None = None
+
+    def wake_sender(self) -> None:
+        """Have the mails sent at once that a transaction has queued, if mail is on."""
+        if self.sender:
+            self.sender.wake()
 
 
 def current_auth() -> Auth:

@@ -9,12 +9,18 @@ from auth.principal import Principal
 from db import Cursor, DataError, IntegrityError
 
 MAX_SESSIONS_READ = 200  # a user may have more of an earlier version
-_COLUMNS = "id, username, email, first_name, last_name, created_at"
+_COLUMNS = "users.id, username, email, first_name, last_name, created_at"
+# Of users with the row of auth_emails, if there is one.
+_COLUMNS_AND_EMAIL_STATE = f"{_COLUMNS}, COALESCE(verified = email, FALSE), pending"
 
 
 @dataclass(frozen=True)
 class User:
-    """A row of users without its password hash. created_at: UTC, naive from a plain TIMESTAMP column."""
+    """A row of users without its password hash, and what is known of the email.
+
+    created_at: UTC, naive from a plain TIMESTAMP column. pending_email: replaces the email once it is
+    verified.
+    """
 
     id: int
     username: str
@@ -22,6 +28,8 @@ class User:
     first_name: str | None
     last_name: str | None
     created_at: datetime | None
+    email_verified: bool = False
+    pending_email: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,14 @@ def create(cur: Cursor, columns: dict[str, str | None], *, password_hash: str) -
 
 def find(cur: Cursor, principal: Principal) -> User | None:
     """Return the principal's user. Returns None if the user is gone or the session has ended."""
-    principal.select(cur, _COLUMNS)
+    principal.select(cur, _COLUMNS_AND_EMAIL_STATE)
     row = cur.fetchone()
     return User(*row) if row else None
 
 
 def find_credential(cur: Cursor, principal: Principal) -> Credential | None:
     """Return the principal's user and password hash. Returns None as `find` does."""
-    principal.select(cur, f"password, {_COLUMNS}")
+    principal.select(cur, f"password, {_COLUMNS_AND_EMAIL_STATE}")
     row = cur.fetchone()
     return Credential(User(*row[1:]), row[0]) if row else None
 
@@ -81,8 +89,9 @@ def find_by_login(cur: Cursor, identifier: str, *, now: datetime) -> Credential 
             FROM auth_sessions
             WHERE auth_sessions.user_id = users.id AND valid_until > %(now)s
             LIMIT %(max_sessions)s
-        ), {_COLUMNS}
+        ), {_COLUMNS_AND_EMAIL_STATE}
         FROM users
+        LEFT JOIN auth_emails ON auth_emails.user_id = users.id
         WHERE lower(email COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
            OR lower(username COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
         ORDER BY lower(email COLLATE "C") = lower(%(typed)s COLLATE "C") DESC,
@@ -106,6 +115,44 @@ def find_by_login(cur: Cursor, identifier: str, *, now: datetime) -> Credential 
     return Credential(User(*row[2:]), row[0], tuple(row[1])) if row else None
 
 
+def find_by_email(cur: Cursor, email: str) -> User | None:
+    """Return the user who has this email, without regard to case. Returns None if there is none.
+
+    The email of the returned user is as it is stored: the case of letters beyond ASCII counts.
+    """
+    cur.execute(
+        f"""
+        SELECT {_COLUMNS_AND_EMAIL_STATE}
+        FROM users
+        LEFT JOIN auth_emails ON auth_emails.user_id = users.id
+        WHERE lower(email COLLATE "C") = lower(%s COLLATE "C")
+        """,
+        (email,),
+    )
+    row = cur.fetchone()
+    return User(*row) if row else None
+
+
+def find_by_id(cur: Cursor, user_id: int) -> User | None:
+    """Return the user whom a mail or a link names. Returns None if the user is gone."""
+    cur.execute(
+        f"""
+        SELECT {_COLUMNS_AND_EMAIL_STATE}
+        FROM users
+        LEFT JOIN auth_emails ON auth_emails.user_id = users.id
+        WHERE users.id = %s
+        """,
+        (user_id,),
+    )
+    row = cur.fetchone()
+    return User(*row) if row else None
+
+
+def lock(cur: Cursor, user_id: int) -> None:
+    """Lock the row of a user until the transaction ends, as a sign-in and a change of the password do."""
+    cur.execute("SELECT FROM users WHERE id = %s FOR NO KEY UPDATE", (user_id,))
+
+
 def update(
     cur: Cursor, principal: Principal, changes: dict[str, str | None], *, password_hash: str | None
 ) -> User | None:
@@ -123,9 +170,10 @@ def update(
             UPDATE users
             SET {", ".join(f"{column} = %({column})s" for column in values)}
             FROM principal
+            LEFT JOIN auth_emails ON auth_emails.user_id = principal.id
             WHERE users.id = principal.id
-              AND (%(password_hash)s::TEXT IS NULL OR users.password = %(password_hash)s)
-            RETURNING {", ".join(f"users.{column}" for column in _COLUMNS.split(", "))}
+              AND (%(password_hash)s::TEXT IS NULL OR password = %(password_hash)s)
+            RETURNING {_COLUMNS_AND_EMAIL_STATE}
             """,
             password_hash=password_hash,
             **values,

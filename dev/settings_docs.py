@@ -75,9 +75,9 @@ def meaning(declaration: Declaration) -> str:
 
 
 def literal_default(declaration: Declaration) -> str:
-    """Return the default as an operator writes it. Returns "" if the setting is required or computed."""
+    """Return the default as an operator writes it. Returns "" if there is none, or if it is computed."""
     default = declaration.default
-    return "" if default is MISSING or isinstance(default, Computed) else _as_text(default)
+    return "" if default in (MISSING, None) or isinstance(default, Computed) else _as_text(default)
 
 
 def _groups(known: Iterable[Declaration]) -> Iterator[tuple[str, list[Declaration]]]:

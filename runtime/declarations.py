@@ -113,8 +113,7 @@ def setting(
 def optional_group(title: str, settings_class: type) -> Any:
     """Return a dataclass field for the settings of a feature that is off by default.
 
-    The field is None as long as all required settings of `settings_class` are unset, of which there is at
-    least one.
+    The field is None as long as all settings of `settings_class` are unset. At least one is required.
     """
     return field(default=None, metadata={_KEY: OptionalGroup(title, settings_class)})
 
@@ -157,13 +156,15 @@ def read(
 
 
 def _read_group(settings_class: type, environ: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
-    """Return an optional group and its problems. The group is None if it is unset or has a problem."""
-    required = [declaration for declaration in declarations(settings_class) if declaration.is_required]
-    set_names = [declaration.variable for declaration in required if declaration.text_in(environ)]
-    values, problems = read(settings_class, environ, missing=f"is required with {', '.join(set_names)}")
+    """Return an optional group and its problems. The group is None if it is unset or has a problem.
+
+    A setting of a group that is off is a problem: the operator relies on something that has no effect.
+    """
+    group = declarations(settings_class)
+    set_names = [declaration.variable for declaration in group if declaration.text_in(environ)]
     if not set_names:
-        absent = {declaration.variable for declaration in required}
-        return None, {name: rule for name, rule in problems.items() if name not in absent}
+        return None, {}
+    values, problems = read(settings_class, environ, missing=f"is required with {', '.join(set_names)}")
     return (None if problems else settings_class(**values)), problems
 
 

@@ -13,6 +13,7 @@ from auth.throttling.counters import Charge
 from auth.users import Credential
 from config import Settings
 from runtime import addresses
+from runtime.settings import Rate
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ def registration(client: Client, *, settings: Settings) -> Attempt:
         [Charge(keys.registrations(network), settings.limit_registrations, "rate_limited")] if network else []
     )
     return Attempt(charges, is_given_back=False)
+
+
+def mail_request(client: Client, rate: Rate) -> Attempt:
+    """Return what a request is charged to that may send a mail, whether it does or not."""
+    network = client.network()
+    charges = [Charge(keys.mail_requests(network), rate, "rate_limited")] if network else []
+    return Attempt(charges, is_given_back=False)
+
+
+def is_known(credential: Credential, client: Client, *, settings: Settings, now: float) -> bool:
+    """Return whether a device is known to an account: by its cookie, or by its address."""
+    user_id, network = credential.user.id, client.network()
+    if device_cookie.check(client.device_cookie, user_id=user_id, key=settings.secret_key, now=now):
+        return True
+    return bool(network) and network in map(addresses.network, credential.session_ips)
 
 
 def _by_stranger(account: str, user_id: int | None, client: Client, settings: Settings) -> Attempt:

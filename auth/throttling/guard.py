@@ -69,6 +69,13 @@ class Throttle:
         with self._charged(client, lambda: attempts.unknown_token(client, settings=self._settings)):
             pass
 
+    def mail_request(self, client: Client) -> None:
+        """Charge a request that may send a mail. Mail is on."""
+        mail = self._settings.mail
+        assert mail is not None
+        with self._charged(client, lambda: attempts.mail_request(client, mail.limit_mail_requests)):
+            pass
+
     def forget(self, user_id: int) -> None:
         """Forget the attempts on the account of a user who is gone."""
         if self._settings.rate_limits:

@@ -19,6 +19,16 @@ def registrations(network: str) -> str:
     return f"registrations {network}"
 
 
+def mail_requests(network: str) -> str:
+    return f"mail {network}"
+
+
+def mailbox(email: str, *, key: str) -> str:
+    """Return the key of all mails to an address. A keyed hash: the address may belong to nobody here."""
+    digest = hmac.digest(key.encode(), b"mailbox" + email.encode("utf-8", "surrogatepass"), hashlib.sha256)
+    return f"mailbox {digest.hex()[:32]}"
+
+
 def account(user_id: int) -> str:
     """Return the beginning of every key of a user's account."""
     return f"account {user_id} "

@@ -1,5 +1,6 @@
 """The bodies of answers, made from rows."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -22,6 +23,7 @@ BODY = {
     "id": 7,
     "username": "Ada",
     "email": "ada@x.io",
+    "email_verified": False,
     "first_name": "Ada",
     "last_name": "King",
     "created_at": "2026-01-02T03:04:05.678Z",
@@ -44,6 +46,12 @@ def test_user_without_names_has_empty_ones(name: str | None) -> None:
     body = responses.user(user_of(name, name))
 
     assert [body[key] for key in ("first_name", "last_name", "firstName", "lastName")] == [""] * 4
+
+
+def test_user_with_a_pending_email_has_it() -> None:
+    row = replace(user_of(), email_verified=True, pending_email="ada@y.io")
+
+    assert responses.user(row) == BODY | {"email_verified": True, "pending_email": "ada@y.io"}
 
 
 def test_user_without_a_creation_time_has_null() -> None:

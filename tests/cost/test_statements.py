@@ -36,7 +36,7 @@ def verb(statement: str) -> str:
 
 def profile_statements(statements: list[str]) -> list[list[str]]:
     """Return which statements of a profile change each text holds; common table expressions precede them."""
-    pattern = "^SELECT (?:id|password)|UPDATE users"
+    pattern = r"^SELECT (?:users\.id|password)|UPDATE users"
     return [
         [verb(statement)] if "auth_throttle" in statement else re.findall(pattern, statement)
         for statement in statements
@@ -126,7 +126,7 @@ def test_guarded_call_is_one_statement(
 def test_change_of_a_name_is_one_select_and_one_update(recorded: RecordedService) -> None:
     statements = recorded.statements(lambda: recorded.ada.change_profile(first_name="Ada"))
 
-    assert profile_statements(statements) == [["SELECT id"], ["UPDATE users"]]
+    assert profile_statements(statements) == [["SELECT users.id"], ["UPDATE users"]]
 
 
 def test_change_of_the_username_reads_the_password_in_between(recorded: RecordedService) -> None:
@@ -137,7 +137,7 @@ def test_change_of_the_username_reads_the_password_in_between(recorded: Recorded
     )
 
     assert profile_statements(statements) == [
-        ["SELECT id"],
+        ["SELECT users.id"],
         ["SELECT password"],
         [CHARGE],
         [SETTLE],
@@ -150,7 +150,7 @@ def test_change_to_the_same_name_is_one_select(recorded: RecordedService) -> Non
 
     statements = recorded.statements(lambda: recorded.ada.change_profile(first_name="Augusta"))
 
-    assert profile_statements(statements) == [["SELECT id"]]
+    assert profile_statements(statements) == [["SELECT users.id"]]
 
 
 def test_refresh_is_one_statement(recorded: RecordedService) -> None:

@@ -13,6 +13,7 @@ import yaml
 from config import Settings, read_environment
 from ops.startup import insecure_settings
 from runtime.declarations import declarations
+from runtime.mail_settings import MailSettings
 from tests.support import ROOT, SECRET_KEY
 from tests.support.dockerfile import instructions
 
@@ -148,7 +149,10 @@ def test_env_example_without_its_comment_signs_still_gives_the_defaults(tmp_path
 
     settings = Settings.from_env(read_environment(tmp_path))
 
-    assert replace(settings, db_url=NO_DATABASE, secret_key=SECRET_KEY) == DEFAULTS
+    mail = settings.mail
+    assert replace(settings, db_url=NO_DATABASE, secret_key=SECRET_KEY, mail=None) == DEFAULTS
+    assert mail is not None
+    assert mail == MailSettings(mail.smtp, mail.mail_from, mail.frontend_url)
 
 
 def test_env_example_names_every_variable_below_a_comment() -> None:

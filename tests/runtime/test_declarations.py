@@ -87,8 +87,14 @@ def test_every_problem_is_reported_in_the_order_of_the_declarations() -> None:
     assert list(problems(**environ)) == ["KEY", "SIZE", "FLASK_DEBUG", "SMTP_URL", "MAIL_RETRIES"]
 
 
-def test_group_without_its_required_settings_is_none() -> None:
-    assert sample(MAIL_RETRIES="5").mail is None
+def test_group_of_which_nothing_is_set_is_none() -> None:
+    assert sample(MAIL_RETRIES=" ").mail is None
+
+
+def test_setting_of_a_group_that_is_off_asks_for_the_required_ones() -> None:
+    rule = "is required with MAIL_RETRIES"
+
+    assert problems(MAIL_RETRIES="5") == {"SMTP_URL": rule, "MAIL_FROM": rule}
 
 
 def test_group_with_its_required_settings_is_read() -> None:
@@ -109,7 +115,7 @@ def test_group_of_which_a_part_is_set_names_what_is_missing() -> None:
 
 
 def test_bad_value_of_a_group_that_is_off_is_a_problem() -> None:
-    assert problems(MAIL_RETRIES="0") == {"MAIL_RETRIES": "must be a whole number from 1 to 9"}
+    assert problems(MAIL_RETRIES="0")["MAIL_RETRIES"] == "must be a whole number from 1 to 9"
 
 
 def test_bad_value_of_a_group_that_is_on_is_a_problem() -> None:

@@ -15,6 +15,8 @@ from tests.support.apps import client_on, messages
 from tests.support.database import MakeDatabase, on_database, run_sql
 from tests.support.older_tables import CARRY_BACK, LONG
 
+OWN_TABLES = "auth_sessions, auth_throttle, auth_emails, auth_one_time_tokens, auth_outbox"
+
 
 @pytest.fixture
 def plain_role(postgres_url: str, make_database: MakeDatabase) -> Iterator[str]:
@@ -53,7 +55,7 @@ def test_role_that_may_not_change_a_complete_schema_can_serve(
     role = urlsplit(plain_role).username
     Database(owner).apply_schema()
     run_sql(owner, "DROP TABLE auth_schema")  # which an earlier version did not have
-    run_sql(owner, f"GRANT ALL ON users, auth_sessions, auth_throttle TO {role}")
+    run_sql(owner, f"GRANT ALL ON users, {OWN_TABLES} TO {role}")
     run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
 
     client = client_on(plain_role)
@@ -75,7 +77,7 @@ def test_role_with_rights_on_our_columns_alone_can_serve_every_call(
     run_sql(owner, "ALTER TABLE users ADD COLUMN salary TEXT")  # which is no business of the service
     for right in ("SELECT", "INSERT", "UPDATE"):
         run_sql(owner, f"GRANT {right} ({columns}) ON users TO {role}")
-    run_sql(owner, f"GRANT DELETE ON users TO {role}; GRANT ALL ON auth_sessions, auth_throttle TO {role}")
+    run_sql(owner, f"GRANT DELETE ON users TO {role}; GRANT ALL ON {OWN_TABLES} TO {role}")
     run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
 
     ada = Actor(client_on(plain_role)).register().refresh()
@@ -116,7 +118,7 @@ def test_right_that_is_taken_away_is_unhealthy_and_named(
     owner = as_owner(plain_role, postgres_url)
     role = urlsplit(plain_role).username
     Database(owner).apply_schema()
-    run_sql(owner, f"GRANT ALL ON users, auth_sessions, auth_throttle TO {role}")
+    run_sql(owner, f"GRANT ALL ON users, {OWN_TABLES} TO {role}")
     run_sql(owner, f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
     client = client_on(plain_role)
     before = client.get("/health")

@@ -17,9 +17,16 @@ LEVELS = [
         *["auth.sign_in", "auth.guard", "auth.bodies", "auth.responses", "auth.blueprint", "auth.services"],
         *["auth.error_handlers", "auth.housekeeping", "auth.devices"],
     ],
-    ["auth.throttling", "auth.throttling.*", "auth.tokens.*"],
+    ["auth.throttling", "auth.throttling.*", "auth.tokens.*", "auth.mail", "auth.mail.*"],
     [
-        *["auth.client", "auth.users", "auth.sessions", "auth.refresh_states", "auth.principal"],
+        *[
+            "auth.client",
+            "auth.users",
+            "auth.emails",
+            "auth.sessions",
+            "auth.refresh_states",
+            "auth.principal",
+        ],
         *["auth.passwords", "auth.new_passwords", "auth.stored_hashes", "auth.fields"],
         "auth.constraint_errors",
     ],
@@ -63,7 +70,14 @@ USES_THE_USER_ID = {"auth/features/sessions.py": "logout"}
 CONNECTS_TO_POSTGRESQL = ["runtime/hosts.py", "dev/*"]
 # Pure modules get time, keys and randomness as arguments.
 PURE = [
-    *["config.py", "auth/fields.py", "auth/new_passwords.py", "auth/responses.py", "auth/stored_hashes.py"],
+    *[
+        "config.py",
+        "runtime/mail_settings.py",
+        "auth/fields.py",
+        "auth/new_passwords.py",
+        "auth/responses.py",
+        "auth/stored_hashes.py",
+    ],
     *["auth/tokens/access.py", "auth/tokens/refresh.py", "auth/tokens/pair.py"],
     *["auth/throttling/limits.py", "auth/throttling/device_cookie.py", "auth/throttling/keys.py"],
 ]

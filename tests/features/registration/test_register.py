@@ -40,6 +40,7 @@ def test_register_answers_with_the_user_and_a_token(client: FlaskClient) -> None
             "id": 1,
             "username": "ada",
             "email": "ada@example.com",
+            "email_verified": False,
             "first_name": "Ada",
             "last_name": "Lovelace",
             "firstName": "Ada",

@@ -1,0 +1,1 @@
+"""Mails: an outbox in the database, a thread that sends, the messages."""
