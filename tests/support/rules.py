@@ -19,14 +19,8 @@ LEVELS = [
     ],
     ["auth.throttling", "auth.throttling.*", "auth.tokens.*", "auth.mail", "auth.mail.*"],
     [
-        *[
-            "auth.client",
-            "auth.users",
-            "auth.emails",
-            "auth.sessions",
-            "auth.refresh_states",
-            "auth.principal",
-        ],
+        *["auth.client", "auth.users", "auth.emails", "auth.sessions", "auth.refresh_states"],
+        "auth.principal",
         *["auth.passwords", "auth.new_passwords", "auth.stored_hashes", "auth.fields"],
         "auth.constraint_errors",
     ],
