@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from auth.mail.messages import FOLDER
 from config import Settings
 from ops import healthcheck as healthcheck_module
 from tests.support import ROOT, SECRET_KEY, service
@@ -109,7 +110,11 @@ def test_image_of_a_private_checkout_can_be_read_by_the_service(image: Path, tmp
 
 
 @pytest.mark.parametrize(
-    "name", ["schema.sql", "runtime/common_passwords.txt", "runtime/common_passwords.LICENSE"]
+    "name",
+    [
+        *["schema.sql", "runtime/common_passwords.txt", "runtime/common_passwords.LICENSE"],
+        *[path.relative_to(ROOT).as_posix() for path in sorted(FOLDER.iterdir())],
+    ],
 )
 def test_image_has_what_is_no_code(image: Path, name: str) -> None:
     assert (image / name).read_bytes() == (ROOT / name).read_bytes()

@@ -40,6 +40,7 @@ FLASK = ["flask", "flask_bcrypt", "flask_cors", "werkzeug"]
 LIBRARIES = {
     **dict.fromkeys(FLASK, KNOWS_HTTP),
     "gunicorn": ("gunicorn.conf.py", "runtime/worker.py"),
+    **dict.fromkeys(["jinja2", "markupsafe"], ("auth/mail/messages.py",)),
     "psycopg2": (
         *("db.py", "dev/*", "runtime/connection.py", "runtime/deadline_cursor.py", "runtime/faults.py"),
         *("runtime/hosts.py", "runtime/schema.py", "runtime/schema_errors.py", "runtime/schema_version.py"),
@@ -74,6 +75,7 @@ PURE = [
     ],
     *["auth/tokens/access.py", "auth/tokens/refresh.py", "auth/tokens/pair.py"],
     *["auth/throttling/limits.py", "auth/throttling/device_cookie.py", "auth/throttling/keys.py"],
+    "auth/mail/names.py",
 ]
 IMPURE = {*FLASK, "psycopg2", "db"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}
