@@ -4,6 +4,6 @@ A feature is one file or one folder, and can be deleted: nothing below imports a
 imports another.
 """
 
-from auth.features import admin, login, password, profile, registration, sessions
+from auth.features import admin, login, mail_admin, password, profile, registration, sessions
 
-__all__ = ["admin", "login", "password", "profile", "registration", "sessions"]
+__all__ = ["admin", "login", "mail_admin", "password", "profile", "registration", "sessions"]
