@@ -13,7 +13,7 @@ from psycopg2.extensions import parse_dsn
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader, run_simple
 
 from config import ConfigError, Settings, read_environment
-from dev import DATA_FOLDER, POSTGRES_FOLDER, StartError, secret_key
+from dev import DATA_FOLDER, POSTGRES_FOLDER, StartError, mailbox, secret_key
 from dev import postgres as embedded_postgres
 from ops import health, openapi
 from runtime import background
@@ -29,10 +29,15 @@ def run(create_app: Callable[[Settings], Flask]) -> None:
     with ExitStack() as stack:
         try:
             environ = read_environment()
+            keeps_mails = "SMTP_URL" not in environ
+            if keeps_mails:  # the child of Werkzeug's reloader comes here by itself
+                environ = mailbox.SETTINGS | environ
             settings = Settings.from_env(environ | _defaults(environ, stack))
             app = create_app(settings)
         except (ConfigError, StartError) as exc:
             sys.exit(str(exc))
+        if keeps_mails:
+            app.extensions["auth"].sender.deliver = mailbox.deliver
         app.add_url_rule("/", "index", lambda: redirect("/docs"))
         if is_running_from_reloader() or not settings.debug:  # with a reloader its parent answers nothing
             background.start_all(app)
@@ -107,7 +112,14 @@ def _greeting(app: Flask, settings: Settings) -> str:
     return (
         f"{first_line}{page} Try:\n"
         f"  curl -sS {url}/api/auth/register -H 'Content-Type: application/json' -d '{body}'\n"
+        f"{_note_on_mails(app)}"
     )
+
+
+def _note_on_mails(app: Flask) -> str:
+    if app.extensions["auth"].sender.deliver is not mailbox.deliver:
+        return ""
+    return f"Mails are not sent, but kept in {mailbox.FOLDER}. Their links are printed here.\n"
 
 
 def _place(db_url: str) -> str:
