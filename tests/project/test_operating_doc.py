@@ -19,7 +19,7 @@ from auth.throttling import keys
 from config import LIMITS, Settings
 from db import Database
 from runtime.declarations import declarations
-from tests.support import ROOT, SECRET_KEY, service
+from tests.support import ROOT, SECRET_KEY, mail_server, service
 from tests.support.database import MakeDatabase, run_sql
 from tests.support.documents import OPERATING, blocks, rows
 
@@ -112,19 +112,21 @@ def add_ada(url: str) -> None:
     run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
 
 
-@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app ([a-z -]+)", OPERATING))
+@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app ([a-z@. -]+)", OPERATING))
 def test_printed_flask_commands_work(command: str, make_database: MakeDatabase, tmp_path: Path) -> None:
     url = make_database()
     if command.endswith(" ada"):
         add_ada(url)
 
-    done = subprocess.run(
-        ["sh", "-c", filled_in(f"DB_URL=... SECRET_KEY=... .venv/bin/flask --app app {command}", url)],
-        cwd=in_a_copy(tmp_path),
-        env=service.ENVIRON,
-        capture_output=True,
-        text=True,
-    )
+    with mail_server.running() as server:
+        done = subprocess.run(
+            ["sh", "-c", filled_in(f"DB_URL=... SECRET_KEY=... .venv/bin/flask --app app {command}", url)],
+            cwd=in_a_copy(tmp_path),
+            env=service.ENVIRON
+            | {"SMTP_URL": server.url, "MAIL_FROM": "us@example.com", "FRONTEND_URL": "https://example.com"},
+            capture_output=True,
+            text=True,
+        )
 
     assert (done.returncode, done.stderr) == (0, "")
 

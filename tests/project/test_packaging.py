@@ -13,9 +13,10 @@ import yaml
 from config import Settings, read_environment
 from ops.startup import insecure_settings
 from runtime.declarations import declarations
-from runtime.mail_settings import MailSettings
+from runtime.mail_settings import NO_TLS, MailSettings, SmtpServer
 from tests.support import ROOT, SECRET_KEY
 from tests.support.dockerfile import instructions
+from tests.support.documents import OPERATING, blocks
 
 VARIABLES = {declaration.variable for declaration in declarations(Settings)}
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
@@ -122,6 +123,36 @@ def test_compose_gives_gunicorn_the_time_to_finish_requests(compose: dict[str, A
     grace = compose["services"]["user-service"]["stop_grace_period"]
 
     assert int(grace.removesuffix("s")) > int(timeout[1])
+
+
+def test_compose_without_a_profile_starts_the_service_and_its_database_alone(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+
+    assert {name for name in services if "profiles" not in services[name]} == {"user-service", "postgres"}
+    assert set(services["user-service"]["depends_on"]) == {"postgres"}
+    assert services["mailpit"]["profiles"] == ["mail"]
+
+
+def test_compose_pins_its_mail_server_and_shows_the_mails_on_this_machine_only(
+    compose: dict[str, Any],
+) -> None:
+    mailpit = compose["services"]["mailpit"]
+
+    assert re.fullmatch(r"axllent/mailpit:v\d+\.\d+", mailpit["image"])
+    assert mailpit["ports"] == ["127.0.0.1:8025:8025"]
+
+
+def test_printed_settings_lead_to_the_mail_server_of_compose(compose: dict[str, Any]) -> None:
+    (printed,) = blocks(OPERATING, "sh", containing="SMTP_URL=")
+    env_file = dict(line.split("=", 1) for line in printed.splitlines())
+
+    mail = Settings.from_env(in_the_container(compose, env_file)).mail
+
+    assert mail
+    assert mail.smtp == SmtpServer("mailpit", 1025, NO_TLS)
+    assert mail.smtp.host in compose["services"]
 
 
 @pytest.fixture
