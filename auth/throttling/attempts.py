@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from auth.client import Client
 from auth.throttling import device_cookie, keys
 from auth.throttling.counters import Charge
+from auth.throttling.device_cookie import Device
 from auth.users import Credential
 from config import Settings
 from runtime import addresses
@@ -22,7 +23,8 @@ class Attempt:
 
     user_id: of the account, None if there is no such user. budget: the key of the account's budget, which a
     success fills; "" if the address alone is charged. unlock: the keys whose lock a success ends.
-    is_given_back: whether a success gives the charges back.
+    is_given_back: whether a success gives the charges back. is_by_stranger: whether the budget is that of the
+    strangers of an account.
     """
 
     charges: Sequence[Charge]
@@ -30,6 +32,7 @@ class Attempt:
     budget: str = ""
     unlock: Sequence[str] = ()
     is_given_back: bool = True
+    is_by_stranger: bool = False
 
 
 def login(
@@ -39,15 +42,15 @@ def login(
 
     credential: None if no user has the identifier. now: seconds since the epoch.
     """
-    key = settings.secret_key
     if credential is None:
-        return _by_stranger(keys.unknown_account(identifier, key=key), None, client, settings)
+        account = keys.unknown_account(identifier, key=settings.secret_key)
+        return _by_stranger(account, None, client, settings)
     user_id = credential.user.id
-    account, network = keys.account(user_id), client.network()
-    if device := device_cookie.check(client.device_cookie, user_id=user_id, key=key, now=now):
+    account = keys.account(user_id)
+    if device := _device(user_id, client, settings=settings, now=now):
         # Without the client's address: somebody behind the same address could use up its budget.
         return _by_known(keys.device(device), user_id, [], settings)
-    if network and network in map(addresses.network, credential.session_ips):
+    if _is_at_known_address(credential, client):
         return _by_known(keys.known_addresses(account), user_id, _of_address(client, settings), settings)
     return _by_stranger(account, user_id, client, settings)
 
@@ -60,8 +63,7 @@ def reauthentication(
     Attack: whoever stole an access token guesses the password with it. The session has a budget of its own,
     because strangers could use up a shared one.
     """
-    key = settings.secret_key
-    if device := device_cookie.check(client.device_cookie, user_id=user_id, key=key, now=now):
+    if device := _device(user_id, client, settings=settings, now=now):
         return _by_known(keys.device(device), user_id, [], settings)
     budget = keys.session(user_id, session_id)
     return _by_known(budget, user_id, _of_address(client, settings), settings)
@@ -89,17 +91,28 @@ def mail_request(client: Client, rate: Rate) -> Attempt:
 
 
 def is_known(credential: Credential, client: Client, *, settings: Settings, now: float) -> bool:
-    """Return whether a device is known to an account: by its cookie, or by its address."""
-    user_id, network = credential.user.id, client.network()
-    if device_cookie.check(client.device_cookie, user_id=user_id, key=settings.secret_key, now=now):
-        return True
+    """Return whether a login comes from a known device: by its cookie, or by its address.
+
+    credential: of find_by_login. now: seconds since the epoch.
+    """
+    device = _device(credential.user.id, client, settings=settings, now=now)
+    return device is not None or _is_at_known_address(credential, client)
+
+
+def _device(user_id: int, client: Client, *, settings: Settings, now: float) -> Device | None:
+    """Return the device of a user that the client's cookie names. Returns None without a valid cookie."""
+    return device_cookie.check(client.device_cookie, user_id=user_id, key=settings.secret_key, now=now)
+
+
+def _is_at_known_address(credential: Credential, client: Client) -> bool:
+    network = client.network()
     return bool(network) and network in map(addresses.network, credential.session_ips)
 
 
 def _by_stranger(account: str, user_id: int | None, client: Client, settings: Settings) -> Attempt:
     budget = keys.strangers(account)
     charge = Charge(budget, settings.limit_account_failures, "too_many_attempts", settings.lockout_failures)
-    return Attempt([charge, *_of_address(client, settings)], user_id, budget)
+    return Attempt([charge, *_of_address(client, settings)], user_id, budget, is_by_stranger=True)
 
 
 def _by_known(budget: str, user_id: int, others: list[Charge], settings: Settings) -> Attempt:

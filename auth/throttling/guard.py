@@ -7,11 +7,13 @@ pool stays full.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Concatenate, ParamSpec
 
 from auth.client import Client
 from auth.errors import ApiError
+from auth.mail import notices
 from auth.principal import Principal
 from auth.throttling import attempts, counters, keys
 from auth.throttling.attempts import Attempt
@@ -19,11 +21,14 @@ from auth.throttling.counters import Balance, Charged
 from auth.throttling.log_limit import LogLimit
 from auth.users import Credential
 from config import Settings
-from db import Database, DatabaseUnavailable, PoolFull
+from db import Cursor, Database, DatabaseUnavailable, PoolFull
+from runtime import clock
 
 REFUSAL_SECONDS = 0.02  # from the arrival of the request to its refusal; a look-up takes a few milliseconds
-SETTLE_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try
+WRITE_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try
 LOCK_RETRY_SECONDS = 3600  # what a client is told of a lock, which no time ends
+
+P = ParamSpec("P")
 
 log = logging.getLogger("auth")
 
@@ -91,11 +96,11 @@ class Throttle:
         try:
             yield
         except ApiError:  # the attempt has failed
-            self._log_locks(attempt, charged)
+            self._report_locks(attempt, charged, client)
             raise
         except BaseException:  # nothing was tested, for example because every hash slot is in use
             with self._best_effort():
-                self._settle(charged)
+                self._database.write(counters.settle, refunds=charged, fill=(), unlock=())
             raise
         if attempt.is_given_back:
             with self._best_effort():
@@ -123,27 +128,40 @@ class Throttle:
         cause = f"throttled key={charge.key!r} account={attempt.user_id} wait={wait}"
         return ApiError(charge.code, retry_after=wait, log_message=cause if is_due else "")
 
-    def _log_locks(self, attempt: Attempt, charged: list[Charged]) -> None:
+    def _report_locks(self, attempt: Attempt, charged: list[Charged], client: Client) -> None:
+        """Log each lock that a failure has begun. The owner gets a mail if the lock is one for strangers."""
         for each in charged:
             if each.begins_lock():
                 log.warning("account_locked account=%s key=%r", attempt.user_id, each.charge.key)
+                if attempt.is_by_stranger and self._settings.mail:
+                    self._queue_notice(attempt.user_id, client)
+
+    def _queue_notice(self, user_id: int | None, client: Client) -> None:
+        details = notices.details(client, clock.now())
+        try:
+            self._write_patiently(notices.queue_lock, user_id, details)
+        except DatabaseUnavailable as exc:  # the answer is that of every other failure
+            log.warning("notice_not_queued account=%s: %s", user_id, exc)
 
     def _give_back(self, attempt: Attempt, charged: list[Charged]) -> None:
         """Give the charges of a success back."""
         refunds = [each for each in charged if each.charge.key != attempt.budget]
-        for pause in SETTLE_PAUSES:
-            # A storm may fill the pool, and a success that is not given back would count as a failure. Few
-            # threads pause: a success needs a hash slot before.
+        self._write_patiently(counters.settle, refunds=refunds, fill=[attempt.budget], unlock=attempt.unlock)
+
+    def _write_patiently(
+        self, query: Callable[Concatenate[Cursor, P], None], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Run `query` as soon as the pool has room. Raises PoolFull if the pool stays full.
+
+        A storm may fill the pool, and a success that is not given back would count as a failure. Few threads
+        pause: each has needed a hash slot before.
+        """
+        for pause in WRITE_PAUSES:
             time.sleep(pause)
             with suppress(PoolFull):
-                self._settle(refunds, fill=[attempt.budget], unlock=attempt.unlock)
+                self._database.write(query, *args, **kwargs)
                 return
-        log.warning("limits_not_updated: the pool stayed full")
-
-    def _settle(
-        self, refunds: list[Charged], *, fill: Sequence[str] = (), unlock: Sequence[str] = ()
-    ) -> None:
-        self._database.write(counters.settle, refunds=refunds, fill=fill, unlock=unlock)
+        raise PoolFull("the pool stayed full")
 
     @contextmanager
     def _best_effort(self) -> Iterator[None]:

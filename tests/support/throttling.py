@@ -38,6 +38,15 @@ def elapse(sql: Sql, seconds: float) -> None:
     sql(ELAPSE, seconds)
 
 
+def guess_patiently(client: FlaskClient, sql: Sql, count: int, **login: str) -> list[Any]:
+    """Guess `count` times, and let the budgets refill before each."""
+    answers = []
+    for _ in range(count):
+        elapse(sql, 600)
+        answers += guess(client, **login)
+    return answers
+
+
 def keys(sql: Sql, beginning: str = "") -> list[str]:
     """Return the keys of the stored budgets that begin with a text."""
     rows = sql("SELECT key FROM auth_throttle WHERE starts_with(key, %s) ORDER BY key", beginning)

@@ -13,18 +13,9 @@ from tests.support import PASSWORD
 from tests.support.actor import Actor, ClientOf
 from tests.support.apps import messages
 from tests.support.database import Sql
-from tests.support.throttling import client_at, codes, elapse, guess, keys
+from tests.support.throttling import client_at, codes, elapse, guess, guess_patiently, keys
 
 FAILED, REFUSED = "invalid_credentials", "too_many_attempts"
-
-
-def guess_patiently(client: FlaskClient, sql: Sql, count: int, **login: str) -> list[Any]:
-    """Guess `count` times, and let the budgets refill before each."""
-    answers = []
-    for _ in range(count):
-        elapse(sql, 600)
-        answers += guess(client, **login)
-    return answers
 
 
 @pytest.fixture
@@ -148,7 +139,7 @@ def test_success_is_given_back_although_the_pool_is_full_for_a_moment(
         return write(query, *args, **kwargs)
 
     monkeypatch.setattr(database, "write", write_later)
-    monkeypatch.setattr(guard, "SETTLE_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(guard, "WRITE_PAUSES", (0.0, 0.0, 0.0))
 
     assert codes(guess(client_at(app), password=PASSWORD)) == [""]
 
