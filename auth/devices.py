@@ -21,8 +21,11 @@ def sent_cookie() -> str:
 
 
 def remember(auth: Auth, user_id: int, client: Client) -> None:
-    """Have the answer set the cookie of a known device. A known device keeps its id."""
-    if not auth.settings.rate_limits:
+    """Have the answer set the cookie of a known device. A known device keeps its id.
+
+    Limits need the cookie, and so do notices of new devices. Without both there is none.
+    """
+    if not auth.settings.rate_limits and auth.settings.mail is None:
         return
     key, now = auth.settings.secret_key, time.time()
     device = device_cookie.check(client.device_cookie, user_id=user_id, key=key, now=now)

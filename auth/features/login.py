@@ -13,7 +13,9 @@ from auth.client import Client
 from auth.errors import ApiError
 from auth.fields import BodyReader
 from auth.guard import current_client
+from auth.mail import notices, outbox
 from auth.services import Auth, current_auth
+from auth.throttling import attempts
 from auth.tokens.pair import TokenPair
 from auth.users import Credential
 from config import Settings
@@ -72,20 +74,40 @@ def _prove(auth: Auth, form: Login, client: Client) -> Credential:
 
 
 def _open_session(auth: Auth, client: Client, credential: Credential) -> TokenPair | None:
-    """Return the tokens of a new session. Returns None if the password hash was replaced meanwhile."""
-    return auth.database.write(
-        _store_session, credential, client=client, settings=auth.settings, now=clock.now()
+    """Return the tokens of a new session. Returns None if the password hash was replaced meanwhile.
+
+    With mail on the user gets a notice of a session on a new device.
+    """
+    now, settings = clock.now(), auth.settings
+    is_new_device = settings.mail is not None and not attempts.is_known(
+        credential, client, settings=settings, now=now.timestamp()
     )
+    tokens = auth.database.write(
+        _store_session, credential, client=client, settings=settings, now=now, is_new_device=is_new_device
+    )
+    if tokens and is_new_device:
+        auth.wake_sender()
+    return tokens
 
 
 def _store_session(
-    cur: Cursor, credential: Credential, *, client: Client, settings: Settings, now: datetime
+    cur: Cursor,
+    credential: Credential,
+    *,
+    client: Client,
+    settings: Settings,
+    now: datetime,
+    is_new_device: bool,
 ) -> TokenPair | None:
     user, password_hash = credential.user, credential.password_hash
     with transaction(cur):
-        return sign_in.open_session(
+        tokens = sign_in.open_session(
             cur, user, password_hash=password_hash, client=client, settings=settings, now=now
         )
+        if tokens and is_new_device:
+            details = notices.details(client, now)
+            outbox.queue_notice(cur, notices.NEW_DEVICE, user_id=user.id, details=details)
+        return tokens
 
 
 def _strengthen_hash(auth: Auth, credential: Credential, password: str) -> None:

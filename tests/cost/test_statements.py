@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from tests.support.actor import WRONG_PASSWORD, Actor
 from tests.support.database import run_sql
+from tests.support.mails import mail_settings
 from tests.support.recorder import RecordedService
 from tests.support.throttling import ELSEWHERE, client_at, guess
 
@@ -16,6 +17,11 @@ from tests.support.throttling import ELSEWHERE, client_at, guess
 @pytest.fixture(scope="module")
 def recorded(record: Callable[..., RecordedService]) -> RecordedService:
     return record("recorded")
+
+
+@pytest.fixture(scope="module")
+def mailing(record: Callable[..., RecordedService]) -> RecordedService:
+    return record("mailing", mail=mail_settings())
 
 
 # The messages of throttling.
@@ -173,3 +179,31 @@ def test_logout_is_one_statement(recorded: RecordedService) -> None:
     statements = recorded.statements(user.log_out)
 
     assert verbs(statements) == ["DELETE"]
+
+
+@pytest.mark.parametrize(("known_by", "notice"), [("cookie", []), ("address", []), ("nothing", ["INSERT"])])
+def test_with_mail_on_the_notice_of_a_new_device_is_one_statement_of_that_transaction(
+    mailing: RecordedService, known_by: str, notice: list[str]
+) -> None:
+    client = client_at(mailing.app, "127.0.0.1" if known_by == "address" else "203.0.113.9")
+    browser = mailing.ada.through(mailing.ada.client if known_by == "cookie" else client)
+
+    statements = mailing.statements(browser.try_log_in)
+
+    assert verbs(statements) == ["SELECT", CHARGE, SETTLE, "BEGIN", "INSERT", "WITH", *notice, "COMMIT"]
+
+
+@pytest.mark.parametrize("name", ["ada", "nobody"])
+@pytest.mark.parametrize(("service", "notice"), [("recorded", []), ("mailing", ["INSERT"])])
+def test_failure_that_begins_a_lock_costs_the_same_statements_whether_the_account_exists(
+    request: pytest.FixtureRequest, service: str, notice: list[str], name: str
+) -> None:
+    recorded: RecordedService = request.getfixturevalue(service)
+    run_sql(recorded.url, "DELETE FROM auth_throttle")
+    stranger = client_at(recorded.app, "203.0.113.5")
+    guess(stranger, username=name)
+    run_sql(recorded.url, "UPDATE auth_throttle SET failures = 99 WHERE failures > 0")
+
+    statements = recorded.statements_of_a_refusal(partial(guess_once, stranger, name))
+
+    assert verbs(statements) == ["SELECT", CHARGE, *notice]
