@@ -3,8 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from email.headerregistry import Address
-from email.utils import parseaddr
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -23,8 +22,17 @@ _SMTP_RULE = (
 _SENDER_RULE = "must be an address with or without a name, like Streamly <no-reply@example.com>"
 _FRONTEND_RULE = "must be an address like https://app.example.com, without ? and #"
 _FOLDER_RULE = "must be a folder that exists"
-_HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
-_MAILBOX = re.compile(r"[^@\s<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,253}")
+MAX_HOST_CHARACTERS = 253
+MAX_USERNAME_CHARACTERS = 64  # of the part before the @ (RFC 5321 section 4.5.3.1.1)
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_SENDER = re.compile(
+    rf"(?:(\"[^\"\\]*\"\s*|[^<>@,;:()\[\]\\\"]*)<)?({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)(?(1)>)"
+)
+_FRONTEND = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?(/[A-Za-z0-9._~!$&()*+,;=:@%/-]*)?"
+)
 _CONTROL_CHARACTERS = re.compile(r"[\0-\x1f\x7f]")
 
 
@@ -45,58 +53,63 @@ def smtp_url(raw: str) -> SmtpServer:
     smtp:// takes STARTTLS, which the server must offer. A loopback host and `?tls=off` do without.
     """
     parts = _split(raw, _SMTP_RULE)
-    tls = dict(parse_qsl(parts.query, keep_blank_values=True))
     host, is_smtps = parts.hostname or "", parts.scheme == "smtps"
+    tls = parse_qsl(parts.query, keep_blank_values=True)
+    allowed = [[], [("tls", "required")]] if is_smtps else [[], [("tls", "required")], [("tls", "off")]]
     if (
         parts.scheme not in DEFAULT_PORTS
-        or not _HOST.fullmatch(host)
+        or not _is_host(host)
         or parts.path not in ("", "/")
-        or parts.fragment
+        or "#" in raw
         or bool(parts.username) != bool(parts.password)
-        or tls not in ({}, {"tls": "required"}, *([] if is_smtps else [{"tls": "off"}]))
+        or tls not in allowed
     ):
-        raise ValueError(_SMTP_RULE)
-    username, password = unquote(parts.username or ""), unquote(parts.password or "")
-    if _CONTROL_CHARACTERS.search(username + password):
         raise ValueError(_SMTP_RULE)
     if is_smtps:
         security = IMPLICIT_TLS
+    elif tls == [("tls", "off")] or (not tls and _is_loopback(host)):
+        security = NO_TLS
     else:
-        is_plain = tls.get("tls", "off" if _is_loopback(host) else "required") == "off"
-        security = NO_TLS if is_plain else STARTTLS
-    return SmtpServer(
-        host, _port(parts, _SMTP_RULE) or DEFAULT_PORTS[parts.scheme], security, username, password
-    )
+        security = STARTTLS
+    port = _port(parts, _SMTP_RULE) or DEFAULT_PORTS[parts.scheme]
+    username, password = (_unquoted(text or "") for text in (parts.username, parts.password))
+    return SmtpServer(host, port, security, username, password)
 
 
 def sender(raw: str) -> Address:
     """Return the address of a text like `Streamly <no-reply@example.com>`."""
-    name, mailbox = parseaddr(raw)
-    if not _MAILBOX.fullmatch(mailbox) or not mailbox.isascii() or _CONTROL_CHARACTERS.search(raw):
+    parts = _SENDER.fullmatch(raw.strip())
+    if not parts:
         raise ValueError(_SENDER_RULE)
-    return Address(name, addr_spec=mailbox)
+    name, username, domain = (parts[1] or "").strip(' "'), parts[2], parts[3]
+    if not name.isprintable() or len(username) > MAX_USERNAME_CHARACTERS:
+        raise ValueError(_SENDER_RULE)
+    return Address(name, username, domain)
 
 
 def frontend_url(raw: str) -> str:
     """Return the address of the web frontend, without a slash at the end."""
     parts = _split(raw, _FRONTEND_RULE)
-    is_plain = not (parts.query or parts.fragment or parts.username or parts.password)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain or not raw.isascii():
-        raise ValueError(_FRONTEND_RULE)
-    if re.search(r"[\s\0-\x1f\"'<>\\^`{|}?#]", raw):
+    if not _FRONTEND.fullmatch(raw) or not _is_host(parts.hostname or ""):
         raise ValueError(_FRONTEND_RULE)
     _port(parts, _FRONTEND_RULE)
     return raw.rstrip("/")
 
 
 def folder(raw: str) -> Path:
-    path = Path(raw)
-    if "\0" in raw or not path.is_dir():
-        raise ValueError(_FOLDER_RULE)
-    return path.resolve()
+    """Return a folder that the service can list."""
+    try:
+        path = Path(raw).resolve()
+        next(path.iterdir(), None)
+    except (OSError, ValueError):  # ValueError: NUL
+        raise ValueError(_FOLDER_RULE) from None
+    return path
 
 
 def _split(raw: str, rule: str) -> SplitResult:
+    """Return the parts of a URL. urlsplit alone would drop line ends without a word."""
+    if not raw.isprintable() or " " in raw:
+        raise ValueError(rule)
     try:
         return urlsplit(raw)
     except ValueError:  # its text quotes parts of the URL
@@ -113,11 +126,36 @@ def _port(parts: SplitResult, rule: str) -> int | None:
     return port
 
 
+def _is_host(text: str) -> bool:
+    """Return whether a text is a host name or an IP address."""
+    is_name = len(text) <= MAX_HOST_CHARACTERS and bool(_HOST.fullmatch(text))
+    return is_name or _ip_address(text) is not None
+
+
 def _is_loopback(host: str) -> bool:
+    address = _ip_address(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback if address else host.lower() == "localhost"
+
+
+def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        return ip_address(host).is_loopback
+        return ip_address(text) if "%" not in text else None
     except ValueError:
-        return host.lower() == "localhost"
+        return None
+
+
+def _unquoted(text: str) -> str:
+    """Return a percent-encoded part of a URL as it is meant, without control characters."""
+    try:
+        decoded = unquote(text, errors="strict")
+        decoded.encode()
+    except UnicodeError:  # its text quotes parts of the password
+        raise ValueError(_SMTP_RULE) from None
+    if _CONTROL_CHARACTERS.search(decoded):
+        raise ValueError(_SMTP_RULE)
+    return decoded
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,17 @@ def test_password_is_left_out_of_the_repr() -> None:
         "smtp://u:hunter2@mail?tls=optional",
         "smtp://u:hunter2@mail?tls=off&timeout=1",
         "smtps://u:hunter2@mail?tls=off",
+        "smtp://u:hunter2@mail?tls=required&tls=off",
+        "smtp://u:hunter2@a..b",
+        "smtp://u:hunter2@.",
+        "smtp://u:hunter2@-a",
+        f"smtp://u:hunter2@{'a' * 64}.example",
+        "smtp://u:hunter2@[::::]",
+        "smtp://u:hunter2@[1.2.3.4]x",
+        "smtp://u:hunter2%FF@mail",
+        "smtp://u:hunter2\udcff@mail",
+        "smtp://u:hunter2\n@mail",
+        "smtp://u:hunter2@ma\til",
     ],
 )
 def test_url_that_is_refused_is_not_repeated(url: str) -> None:
@@ -166,6 +177,18 @@ def test_name_of_the_sender_is_encoded_in_the_header() -> None:
         "hunter2 <\u00e4@example.com>",
         "hunter2 <a@b\u00fccher.example>",
         "hunter2 <a@[127.0.0.1]>",
+        "hunter2 <a@b..c>",
+        "hunter2 <a@b.>",
+        "hunter2 <a..b@example.com>",
+        "hunter2 <.a@example.com>",
+        "hunter2 <a.@example.com>",
+        "a@example.com, hunter2@example.com",
+        "hunter2 <a@example.com> b",
+        "A <a@example.com>, hunter2 <c@example.com>",
+        "hunter2\u0085 <a@example.com>",
+        "hunter2\u2028 <a@example.com>",
+        "hunter2\u202e <a@example.com>",
+        "hunter2\udcff <a@example.com>",
         'hunter2 <"a b"@example.com>',
         "hunter2\nBcc: x@example.com <a@example.com>",
         "hunter2\r\n <a@example.com>",
@@ -222,6 +245,10 @@ def test_frontend_url(text: str, url: str) -> None:
         'https://hunter2"onclick',
         "https://hunter2/<b>",
         "https://hunter2\\example.com",
+        "https://@hunter2",
+        "https://:@hunter2",
+        "https://hunter2:",
+        "https://hunter2..example.com",
     ],
 )
 def test_frontend_url_that_is_refused_is_not_repeated(text: str) -> None:
@@ -234,7 +261,7 @@ def test_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert mail_settings.folder(tmp_path.name) == tmp_path.resolve()
 
 
-@pytest.mark.parametrize("name", ["hunter2", "hunter2\0", "hunter2\udcff"])
+@pytest.mark.parametrize("name", ["hunter2", "hunter2\0", "hunter2\udcff", "hunter2" * 1000])
 def test_folder_that_is_refused_is_not_repeated(tmp_path: Path, name: str) -> None:
     assert SECRET not in broken_rule(mail_settings.folder, f"{tmp_path}/{name}")
 
