@@ -7,7 +7,6 @@ delays every other request: a denial of service.
 import gc
 import io
 import json
-import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -22,13 +21,10 @@ from werkzeug.test import create_environ
 from app import create_app
 from config import Settings
 from runtime.request_buffer import MAX_HEAD_BYTES, MAX_LINE_BYTES
-from tests.support import PASSWORD
+from tests.support import PASSWORD, yardstick
 from tests.support.actor import Actor
 
 MAX_SECONDS = 0.02
-TRIES = 5
-YARDSTICK = "[" + ",".join(["[]"] * 20_000) + "]"
-YARDSTICK_SECONDS = 0.006
 
 BODY_BYTES = 64 * 1024
 FIELD_BYTES = MAX_LINE_BYTES  # of a header that is sent once
@@ -165,16 +161,9 @@ class Meter:
         return run
 
     def require_cheap(self, environ: dict[str, Any], body: bytes = b"") -> None:
-        """Fail unless one of TRIES stays below MAX_SECONDS, from the second on scaled by `slowness()`."""
-        tracer = sys.gettrace()
-        sys.settrace(None)
-        try:
-            shares = [self._seconds_for(environ, body) / MAX_SECONDS]
-            while shares[-1] >= 1 and len(shares) < TRIES:
-                shares.append(self._seconds_for(environ, body) / MAX_SECONDS / slowness())
-        finally:
-            sys.settrace(tracer)
-        assert min(shares) < 1, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO'][:50]}"
+        """Fail unless the request stays below MAX_SECONDS of an idle machine."""
+        share = yardstick.share(lambda: self._seconds_for(environ, body), MAX_SECONDS)
+        assert share < 1, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO'][:50]}"
 
     def _seconds_for(self, environ: dict[str, Any], body: bytes) -> float:
         self._hashing = 0.0
@@ -183,14 +172,6 @@ class Meter:
         b"".join(answer)
         answer.close()  # type: ignore[attr-defined]
         return time.thread_time() - started - self._hashing
-
-
-def slowness() -> float:
-    """Return how many times slower than an idle machine this one is now, at least 1."""
-    started = time.thread_time()
-    json.loads(YARDSTICK)
-    sum(len(str(number)) for number in range(20_000))
-    return max(1.0, (time.thread_time() - started) / YARDSTICK_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,11 @@ from tests.support import PASSWORD, SECRET_KEY, service
 from tests.support.actor import REGISTER, Actor, HttpClient, Reply
 
 ANSWER_SECONDS = 5.0
+TRIES = 3
+
+
+class LateError(AssertionError):
+    """An answer was right, but late."""
 
 
 class ServiceUser(Actor):
@@ -76,15 +81,33 @@ def registering(user: ServiceUser) -> Iterator[list[str]]:
 
 
 def assert_refused(call: Callable[[], Reply]) -> Reply:
-    """Assert that a call is answered in time with 503 and a time to try again; return the answer."""
+    """Assert that a call is answered with 503 and a time to try again; return the answer.
+
+    Raises LateError if the answer takes ANSWER_SECONDS or longer.
+    """
     started = time.monotonic()
     reply = call()
     seconds = time.monotonic() - started
 
     assert reply.status_code == 503, reply.text
     assert int(reply.headers["Retry-After"]) > 0
-    assert seconds < ANSWER_SECONDS
+    if seconds >= ANSWER_SECONDS:
+        raise LateError(f"{seconds:.2f} s")
     return reply
+
+
+def best_of_tries(scenario: Callable[[], None]) -> None:
+    """Play a scenario again if an answer was late. Raises LateError if that is so in each of TRIES.
+
+    For scenarios of so many clients that a busy machine delays the clients themselves.
+    """
+    for number in range(1, TRIES + 1):
+        try:
+            scenario()
+            return
+        except LateError:
+            if number == TRIES:
+                raise
 
 
 def assert_recovered(user: ServiceUser) -> None:
