@@ -6,8 +6,11 @@ Every answer that a test client receives is compared with openapi.yaml.
 import json
 import os
 import secrets
+import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -21,11 +24,13 @@ from app import create_app
 from config import Settings
 from db import Database
 from dev import postgres as embedded_postgres
+from dev import postgres_binaries
+from dev.postgres import _make as make_data
 from runtime import logs
 from tests.support import SECRET_KEY, contract
 from tests.support.actor import Actor, ClientOf
 from tests.support.apps import NO_DATABASE, app_on, app_without_hash_slots
-from tests.support.database import MakeDatabase, Sql, on_database, run_sql
+from tests.support.database import MakeDatabase, Sql, connected, copy_data, on_database, run_sql
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +73,30 @@ def idle_connections_are_closed(databases: WeakSet[Database]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of PostgreSQL that is fit to be copied."""
+    folder = tmp_path_factory.mktemp("data") / "postgres"
+    make_data(folder, postgres_binaries.find(folder))
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folders_are_copies(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Copy a data folder for each PostgreSQL that a test runs in this process: initdb takes much longer."""
+    usual = next(postgres_binaries._places(), None)
+
+    def copy(data: Path, binaries: Path) -> None:
+        if binaries == usual:
+            copy_data(request.getfixturevalue("data_folder"), data)
+        else:
+            make_data(data, binaries)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded_postgres, "_make", copy)
+        yield
+
+
+@pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server on which the tests may create databases: TEST_DATABASE_URL, or else an embedded one."""
     if url := os.environ.get("TEST_DATABASE_URL"):
@@ -76,6 +105,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("embedded")
     with embedded_postgres.running(folder / "postgres", "-c", "max_connections=300") as server:
         yield server.url
+        os.kill(server.pid, signal.SIGQUIT)  # ends at once, without a checkpoint of what nobody needs
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +124,8 @@ def make_database(postgres_url: str) -> Iterator[MakeDatabase]:
         return on_database(postgres_url, name)
 
     yield make
+    if "TEST_DATABASE_URL" not in os.environ:
+        return  # the server is removed as a whole, which takes no checkpoint for each database
     for name in names:
         drop = sql_text.SQL("DROP DATABASE {} WITH (FORCE)").format(sql_text.Identifier(name))
         run_sql(postgres_url, drop)  # type: ignore[arg-type]
@@ -132,21 +165,20 @@ def session_app(settings: Settings) -> Iterator[Flask]:
     app.extensions["auth"].database.close()
 
 
-@pytest.fixture
-def sql(settings: Settings) -> Sql:
-    """Run a statement on the app's database, without the app."""
-
-    def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        return run_sql(settings.db_url, statement, *parameters)
-
-    return run
+@pytest.fixture(scope="session")
+def sql(settings: Settings) -> Iterator[Sql]:
+    """Run a statement on the app's database, without the app, on a connection that all tests share."""
+    with connected(settings.db_url) as run:
+        yield run
 
 
 @pytest.fixture
 def app(session_app: Flask, sql: Sql) -> Flask:
     """The app on an empty database."""
-    sql("DELETE FROM users; ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE auth_sessions_id_seq RESTART")
-    sql("DELETE FROM auth_throttle")
+    sql(
+        "DELETE FROM users; DELETE FROM auth_throttle;"
+        " ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE auth_sessions_id_seq RESTART"
+    )
     return session_app
 
 

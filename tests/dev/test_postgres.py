@@ -26,14 +26,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def stopped(tree: Path) -> Path:
-    """The `postmaster.pid` that the PostgreSQL of a service removed when it stopped."""
-    with serving(tree) as first:
-        first.stop(signal.SIGINT)
-    return tree / ".data/postgres/postmaster.pid"
+def stopped(used_tree: Path) -> Path:
+    """The `postmaster.pid` that a PostgreSQL removes when it stops."""
+    return used_tree / ".data/postgres/postmaster.pid"
 
 
 def test_postmaster_pid_that_is_somebody_elses_by_now_is_no_hindrance(tree: Path, stopped: Path) -> None:
+    text = (tree / "dev/postgres.py").read_text()
+    (tree / "dev/postgres.py").write_text(text.replace("\nSTOP_SECONDS = 10.0\n", "\nSTOP_SECONDS = 0.5\n"))
     stopped.write_text("1\n")
 
     done = psql(tree, "SELECT 'it ' || 'runs';")
@@ -63,11 +63,11 @@ def test_postmaster_pid_that_is_another_process_by_now_is_a_sentence(
 
 
 @pytest.mark.parametrize("name", ["a&b %c", "x" * 120, "a,b"], ids=["signs", "long", "comma"])
-def test_any_folder_for_temporary_files_will_do(tree: Path, tmp_path: Path, name: str) -> None:
+def test_any_folder_for_temporary_files_will_do(used_tree: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
 
-    with serving(tree, TMPDIR=str(folder)) as started:
+    with serving(used_tree, TMPDIR=str(folder)) as started:
         assert requests.get(f"{started.url}/health", timeout=10).status_code == 200
         sockets = started.sockets()
 

@@ -14,16 +14,16 @@ from tests.support.development import assert_refused, psql, serving
 pytestmark = pytest.mark.slow
 
 
-def test_psql_opens_the_database_whether_the_service_runs_or_not(tree: Path) -> None:
-    with serving(tree, BCRYPT_ROUNDS="4") as started:
+def test_psql_opens_the_database_whether_the_service_runs_or_not(used_tree: Path) -> None:
+    with serving(used_tree, BCRYPT_ROUNDS="4") as started:
         Actor(started.client).register()
-        beside = psql(tree, "SELECT 'user: ' || username FROM users;")
+        beside = psql(used_tree, "SELECT 'user: ' || username FROM users;")
         started.stop(signal.SIGINT)
-    alone = psql(tree, "SELECT 'user: ' || username FROM users;")
+    alone = psql(used_tree, "SELECT 'user: ' || username FROM users;")
 
     assert "user: ada" in beside.stdout, beside.stderr
     assert "user: ada" in alone.stdout, alone.stderr
-    assert not (tree / ".data/postgres/postmaster.pid").exists()
+    assert not (used_tree / ".data/postgres/postmaster.pid").exists()
 
 
 def test_psql_opens_the_database_of_db_url(tree: Path, make_database: MakeDatabase) -> None:

@@ -56,10 +56,10 @@ with postgres.running(Path(sys.argv[1])) as server:
 
 
 @pytest.fixture
-def orphan(tree: Path) -> Iterator[int]:
+def orphan(used_tree: Path) -> Iterator[int]:
     """The pid of a PostgreSQL that was left running when the process that started it was killed."""
-    command = [sys.executable, "-c", ORPHAN, str(tree / ".data/postgres")]
-    with subprocess.Popen(command, cwd=tree, env=ENVIRON, stdout=subprocess.PIPE) as starter:
+    command = [sys.executable, "-c", ORPHAN, str(used_tree / ".data/postgres")]
+    with subprocess.Popen(command, cwd=used_tree, env=ENVIRON, stdout=subprocess.PIPE) as starter:
         assert starter.stdout
         pid = int(starter.stdout.readline())
         starter.kill()
@@ -68,11 +68,11 @@ def orphan(tree: Path) -> Iterator[int]:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_postgresql_that_a_kill_left_behind_is_taken_over(tree: Path, orphan: int) -> None:
+def test_postgresql_that_a_kill_left_behind_is_taken_over(used_tree: Path, orphan: int) -> None:
     assert is_running(orphan)
-    (sockets,) = re.findall(r'Unix socket "(.+)/', (tree / ".data/postgres.log").read_text())
+    (sockets,) = re.findall(r'Unix socket "(.+)/', (used_tree / ".data/postgres.log").read_text())
 
-    with serving(tree, BCRYPT_ROUNDS="4") as started:
+    with serving(used_tree, BCRYPT_ROUNDS="4") as started:
         Actor(started.client).register()
 
         assert started.postgres() != orphan
@@ -81,11 +81,11 @@ def test_postgresql_that_a_kill_left_behind_is_taken_over(tree: Path, orphan: in
 
 
 def test_copy_of_a_running_checkout_leaves_the_original_alone(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    used_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded_postgres, "STOP_SECONDS", 0.2)
-    with serving(tree) as original:
-        copy = Path(shutil.copytree(tree / ".data", tmp_path / "copy"))
+    with serving(used_tree) as original:
+        copy = Path(shutil.copytree(used_tree / ".data", tmp_path / "copy"))
         with suppress(StartError), embedded_postgres.running(copy / "postgres"):
             pass
 
@@ -138,9 +138,9 @@ def test_key_that_is_damaged_is_a_sentence(tree: Path) -> None:
     )
 
 
-def test_second_instance_on_the_same_data_is_a_sentence_and_spares_the_first(tree: Path) -> None:
-    with serving(tree) as first:
-        done = run_python(tree, "app.py", PORT=str(free_port()))
+def test_second_instance_on_the_same_data_is_a_sentence_and_spares_the_first(used_tree: Path) -> None:
+    with serving(used_tree) as first:
+        done = run_python(used_tree, "app.py", PORT=str(free_port()))
 
         assert_refused(done, "PostgreSQL")
         assert requests.get(f"{first.url}/health", timeout=10).status_code == 200

@@ -34,19 +34,19 @@ needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not in
 
 
 @pytest.mark.parametrize("debug", ["0", "1"], ids=["plain", "with the reloader"])
-def test_expired_sessions_are_removed_without_any_request(tree: Path, debug: str) -> None:
-    with serving(tree, BCRYPT_ROUNDS="4") as started:
+def test_expired_sessions_are_removed_without_any_request(used_tree: Path, debug: str) -> None:
+    with serving(used_tree, BCRYPT_ROUNDS="4") as started:
         assert requests.post(f"{started.url}/api/auth/register", json=ADA, timeout=10).status_code == 201
-        url = postgres.find_running(tree / ".data" / "postgres")
+        url = postgres.find_running(used_tree / ".data" / "postgres")
         assert url
         run_sql(url, ADD, 3)
-    module = tree / "auth" / "housekeeping.py"
+    module = used_tree / "auth" / "housekeeping.py"
     text = module.read_text()
     assert "FIRST_SECONDS = 60.0" in text
     module.write_text(text.replace("FIRST_SECONDS = 60.0", "FIRST_SECONDS = 0.2"))
 
-    with serving(tree, BCRYPT_ROUNDS="4", FLASK_DEBUG=debug):
-        url = postgres.find_running(tree / ".data" / "postgres")
+    with serving(used_tree, BCRYPT_ROUNDS="4", FLASK_DEBUG=debug):
+        url = postgres.find_running(used_tree / ".data" / "postgres")
         assert url
         assert wait_until(lambda: run_sql(url, COUNT) == [(0,)])
 
@@ -91,11 +91,11 @@ def test_given_database_that_is_down_does_not_stop_the_start(tree: Path) -> None
     assert "Traceback" not in started.output()
 
 
-def test_env_example_as_it_is_serves_and_a_slip_in_it_is_told(tree: Path) -> None:
+def test_env_example_as_it_is_serves_and_a_slip_in_it_is_told(used_tree: Path) -> None:
     text = (ROOT / ".env.example").read_text() + "JWT_EXPIRE_SECONDS=5\n"
-    (tree / ".env").write_text(text)
+    (used_tree / ".env").write_text(text)
 
-    with serving(tree) as started:
+    with serving(used_tree) as started:
         health = requests.get(f"{started.url}/health", timeout=10)
 
     assert health.status_code == 200

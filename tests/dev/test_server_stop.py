@@ -31,8 +31,8 @@ pytestmark = pytest.mark.slow
         pytest.param(signal.SIGHUP, id="closed terminal"),
     ],
 )
-def test_stop_ends_everything(tree: Path, number: int) -> None:
-    with serving(tree) as started:
+def test_stop_ends_everything(used_tree: Path, number: int) -> None:
+    with serving(used_tree) as started:
         postgres = started.postgres()
         sockets = started.sockets()
 
@@ -47,16 +47,16 @@ def test_stop_ends_everything(tree: Path, number: int) -> None:
 
 @needs_linux
 @pytest.mark.skipif(not shutil.which("nohup"), reason="nohup is not installed")
-def test_closed_terminal_does_not_stop_what_nohup_started(tree: Path) -> None:
-    with serving(tree, "nohup") as started:
+def test_closed_terminal_does_not_stop_what_nohup_started(used_tree: Path) -> None:
+    with serving(used_tree, "nohup") as started:
         status = Path(f"/proc/{started.process.pid}/status").read_text()
 
     (ignored,) = re.findall(r"^SigIgn:\s+(\w+)$", status, re.MULTILINE)
     assert int(ignored, 16) & 1 << (signal.SIGHUP - 1)
 
 
-def test_stop_ends_the_reloader_and_its_child(tree: Path) -> None:
-    with serving(tree, FLASK_DEBUG="1", **service.UNCOUNTED) as started:  # the reloader kills its child
+def test_stop_ends_the_reloader_and_its_child(used_tree: Path) -> None:
+    with serving(used_tree, FLASK_DEBUG="1", **service.UNCOUNTED) as started:  # the reloader kills its child
         postgres = started.postgres()
 
         os.killpg(started.process.pid, signal.SIGINT)  # as a terminal does
@@ -80,8 +80,8 @@ def test_stop_while_postgresql_is_being_set_up_ends_without_a_traceback(tree: Pa
 
 
 @needs_linux
-def test_kill_leaves_no_postgresql_behind(tree: Path) -> None:
-    with serving(tree) as started:
+def test_kill_leaves_no_postgresql_behind(used_tree: Path) -> None:
+    with serving(used_tree) as started:
         postgres = started.postgres()
         sockets = started.sockets()
 
@@ -91,7 +91,7 @@ def test_kill_leaves_no_postgresql_behind(tree: Path) -> None:
         shutil.rmtree(sockets)
 
 
-def test_stop_with_sigint_ignored_works_as_well(tree: Path) -> None:
+def test_stop_with_sigint_ignored_works_as_well(used_tree: Path) -> None:
     # As a shell starts what it puts into the background.
-    with serving(tree, "sh", "-c", 'trap "" INT; exec "$0" "$@"') as started:
+    with serving(used_tree, "sh", "-c", 'trap "" INT; exec "$0" "$@"') as started:
         assert started.stop(signal.SIGINT) == 0

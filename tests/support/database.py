@@ -1,7 +1,9 @@
 """Databases of the tests, reached past the service."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,12 +15,23 @@ Sql = Callable[..., list[tuple[Any, ...]]]
 
 def run_sql(url: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Run one statement in autocommit and return its rows."""
+    with connected(url) as run:
+        return run(statement, *parameters)
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Sql]:
+    """Yield a function that runs one statement in autocommit and returns its rows, on one connection."""
     conn = psycopg2.connect(url)
     conn.autocommit = True
-    try:
+
+    def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         with conn.cursor() as cur:
             cur.execute(statement, parameters or None)
             return cur.fetchall() if cur.description else []
+
+    try:
+        yield run
     finally:
         conn.close()
 
@@ -33,6 +46,11 @@ def held_open(url: str, statement: str) -> Iterator[None]:
         yield
     finally:
         holder.close()
+
+
+def copy_data(source: Path, data: Path) -> None:
+    """Copy a data folder of PostgreSQL, with the owner of every file."""
+    subprocess.run(["cp", "-a", str(source), str(data)], check=True)
 
 
 def on_database(server_url: str, name: str) -> str:
