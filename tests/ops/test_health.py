@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+import db
 from tests.support.actor import LOGIN, ME, REGISTER, Actor, bearer
 from tests.support.apps import app_on, client_on, messages
 from tests.support.database import MakeDatabase, Sql, held_open, on_database, run_sql
@@ -124,8 +125,10 @@ def test_health_of_a_database_without_the_table_is_503(make_database: MakeDataba
     )
 
 
-@pytest.mark.slow
-def test_health_of_a_locked_table_is_503_and_connected(make_database: MakeDatabase) -> None:
+def test_health_of_a_locked_table_is_503_and_connected(
+    make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "PING_SECONDS", 0.5)
     url = make_database()
     client = client_on(url)
 

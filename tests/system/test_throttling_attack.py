@@ -16,7 +16,7 @@ from tests.support.throttling import ELAPSE
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 5.0
+SECONDS = 3.0
 LIMIT = 10
 REFILL_SECONDS = 60
 # TEST-NET-2 and TEST-NET-1. The guesses come from TEST-NET-3.
