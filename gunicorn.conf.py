@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
@@ -75,6 +76,9 @@ worker_connections = max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, file_limit - othe
 
 timeout = 30
 graceful_timeout = 20
+# Of it, for the threads that answer no request: a mail that goes out is finished. The requests come first.
+STOP_SECONDS = 8.0
+RESERVE_SECONDS = 1.0  # for the last lines of the log
 keepalive = settings.keepalive_seconds
 control_socket_disable = True
 # Attack: a client on a loopback address, which gunicorn trusts by default, sets SCRIPT_NAME or the scheme
@@ -150,5 +154,8 @@ def post_worker_init(worker: BufferingWorker) -> None:
     background.start_all(worker.wsgi)
 
 
-def worker_exit(_server: Arbiter, _worker: BufferingWorker) -> None:
+def worker_exit(_server: Arbiter, worker: BufferingWorker) -> None:
+    """Stop those threads; gunicorn calls this when a worker ends, in the worker and in the first process."""
+    seconds_left = worker.killed_at - time.monotonic() - RESERVE_SECONDS
+    background.stop_all(getattr(worker, "wsgi", None), seconds=min(STOP_SECONDS, max(0.0, seconds_left)))
     logs.end_writer()

@@ -19,6 +19,7 @@ from ops import health, openapi
 from runtime import background
 
 HOST = "127.0.0.1"  # the debugger runs any code that it receives
+STOP_SECONDS = 3.0  # for the mail that goes out
 # For the required variables, so that the others can be checked before there is a database or a key.
 PLACEHOLDERS = {"DB_URL": "postgresql://", "SECRET_KEY": "-"}
 
@@ -41,6 +42,7 @@ def run(create_app: Callable[[Settings], Flask]) -> None:
         app.add_url_rule("/", "index", lambda: redirect("/docs"))
         if is_running_from_reloader() or not settings.debug:  # with a reloader its parent answers nothing
             background.start_all(app)
+            stack.callback(background.stop_all, app, seconds=STOP_SECONDS)
         _serve(app, settings)
 
 

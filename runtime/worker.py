@@ -6,6 +6,7 @@ request, and sends the rest of an answer that a client does not read at once.
 """
 
 import errno
+import math
 import os
 import socket
 import time
@@ -30,7 +31,12 @@ TURN_SECONDS = 1.0
 
 
 class BufferingWorker(Worker):
-    """A main loop, which alone reads sockets, and at most `threads` threads, which run the application."""
+    """A main loop, which alone reads sockets, and at most `threads` threads, which run the application.
+
+    killed_at: when gunicorn kills a worker that is told to stop; of time.monotonic().
+    """
+
+    killed_at = math.inf
 
     def init_process(self) -> None:
         self.poller = DefaultSelector()
@@ -56,9 +62,9 @@ class BufferingWorker(Worker):
         self._set_accepting(True)
         while self.alive:
             self._turn()
+        self.killed_at = time.monotonic() + self.cfg.graceful_timeout
         self._stop_listening()
-        deadline = time.monotonic() + self.cfg.graceful_timeout
-        while self.connections and time.monotonic() < deadline:
+        while self.connections and time.monotonic() < self.killed_at:
             self._turn()
 
     def _turn(self) -> None:
