@@ -7,6 +7,9 @@ from flask_bcrypt import Bcrypt
 
 from auth import error_handlers, features, housekeeping
 from auth.blueprint import bp
+from auth.mail.messages import Templates
+from auth.mail.sender import Sender
+from auth.mail.smtp import Transport
 from auth.passwords import PasswordHasher
 from auth.services import Auth
 from auth.throttling.guard import Throttle
@@ -20,7 +23,7 @@ __all__ = ["features", "init_app"]
 def init_app(app: Flask, settings: Settings, database: Database) -> None:
     """Add the auth blueprint to `app`, with all that its routes use.
 
-    Raises ConfigError if the list of common passwords is missing or damaged.
+    Raises ConfigError if the list of common passwords or a template of a mail cannot be used.
     """
     if settings.password_blocklist:
         common_passwords.load()
@@ -32,7 +35,19 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
         waiting=settings.hash_queue,
         shared=shared_slots.inherited(settings.hash_slots, waiting=settings.hash_queue),
     )
-    app.extensions["auth"] = Auth(settings, database, passwords, Throttle(settings, database))
+    sender = _sender(settings, database)
+    app.extensions["auth"] = Auth(settings, database, passwords, Throttle(settings, database), sender)
     background.add(app, partial(housekeeping.start, database))
+    if sender:
+        background.add(app, sender.start, sender.stop)
     error_handlers.init_app(app)
     app.register_blueprint(bp)
+
+
+def _sender(settings: Settings, database: Database) -> Sender | None:
+    """Return the sender of mails. Returns None if mail is off. Raises ConfigError for a bad template."""
+    if settings.mail is None:
+        return None
+    templates = Templates(settings.mail.mail_templates)
+    templates.check()
+    return Sender(database, settings, Transport(settings.mail.smtp).deliver, templates)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from auth import sessions
+from auth.mail import outbox
 from auth.throttling import counters
 from auth.tokens import one_time
 from db import Cursor, Database, DatabaseUnavailable, transaction
@@ -21,7 +22,7 @@ BATCH_ROWS = 500  # of a table in one transaction, so that no statement takes lo
 LOCK = 0x55534553  # "USES": the advisory lock of the worker that removes rows
 
 # For each table a function that removes up to `at_most` rows that are over, and returns their number.
-PURGES: tuple[Callable[..., int], ...] = (sessions.purge, counters.purge, one_time.purge)
+PURGES: tuple[Callable[..., int], ...] = (sessions.purge, counters.purge, one_time.purge, outbox.purge)
 
 log = logging.getLogger("auth")
 

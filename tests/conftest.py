@@ -31,6 +31,8 @@ from tests.support import SECRET_KEY, contract
 from tests.support.actor import Actor, ClientOf
 from tests.support.apps import NO_DATABASE, app_on, app_without_hash_slots
 from tests.support.database import MakeDatabase, Sql, connected, copy_data, on_database, run_sql
+from tests.support.mails import mail_settings
+from tests.support.outgoing import Office, office_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -176,10 +178,24 @@ def sql(settings: Settings) -> Iterator[Sql]:
 def app(session_app: Flask, sql: Sql) -> Flask:
     """The app on an empty database."""
     sql(
-        "DELETE FROM users; DELETE FROM auth_throttle;"
+        "DELETE FROM users; DELETE FROM auth_throttle; DELETE FROM auth_outbox;"
         " ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE auth_sessions_id_seq RESTART"
     )
     return session_app
+
+
+@pytest.fixture(scope="session")
+def mail_app(settings: Settings) -> Iterator[Flask]:
+    """The app with mail on. Its thread that sends is not started."""
+    app = create_app(replace(settings, mail=mail_settings()))
+    yield app
+    app.extensions["auth"].database.close()
+
+
+@pytest.fixture
+def office(app: Flask, mail_app: Flask, sql: Sql) -> Office:
+    """The outbox of an empty database."""
+    return office_of(mail_app, sql)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from auth import users
+from auth.mail import outbox
 from auth.mail.outbox import QueuedMail
 from auth.tokens import one_time
 from auth.tokens.one_time import Owner
@@ -15,7 +16,7 @@ from db import Cursor, transaction
 from runtime.mail_settings import MailSettings
 
 VERIFY_EMAIL, RESET_PASSWORD = one_time.VERIFY_EMAIL, one_time.RESET_PASSWORD
-_PAGES = {VERIFY_EMAIL: "verify-email", RESET_PASSWORD: "reset-password"}
+PAGES = {VERIFY_EMAIL: "verify-email", RESET_PASSWORD: "reset-password"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ def letter(cur: Cursor, mail: QueuedMail, *, settings: MailSettings, now: dateti
     """Return what to write for a queued mail. A mail with a link gets a new token here.
 
     now: aware. Returns None if the mail has no reason any more: the user is gone, or does not have the
-    address, or has verified it.
+    address, or has verified it; and if another worker has claimed the mail since.
     """
-    if mail.kind not in _PAGES:
+    if mail.kind not in PAGES:
         owner = users.find_by_id(cur, mail.user_id) if mail.user_id is not None else None
         return Letter(mail.kind, owner, mail.recipient, mail.details) if owner else None
     with transaction(cur):
@@ -44,12 +45,15 @@ def letter(cur: Cursor, mail: QueuedMail, *, settings: MailSettings, now: dateti
         recipient = user and _address_of(user, mail)
         if user is None or not recipient:
             return None
+        # Race: a worker that was frozen would void the link that another worker has sent since.
+        if not outbox.is_claimed(cur, mail):
+            return None
         seconds = _lifetime(mail.kind, settings)
         token = one_time.new()
         expires_at = now + timedelta(seconds=seconds)
         one_time.replace(cur, token, Owner(user.id, recipient), purpose=mail.kind, expires_at=expires_at)
     # Behind the #: browsers keep the fragment to themselves, so that no server logs the token.
-    link = f"{settings.frontend_url}/{_PAGES[mail.kind]}#token={token}"
+    link = f"{settings.frontend_url}/{PAGES[mail.kind]}#token={token}"
     return Letter(mail.kind, user, recipient, mail.details, link, seconds)
 
 

@@ -1,13 +1,14 @@
 """The SQL on the table auth_outbox, whose rows are the mails that wait."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from db import Cursor
 
 CLAIM_SECONDS = 300  # much longer than the delivery of one mail may take
+KEPT = timedelta(days=7)  # a mail that was given up, for the operator; also one that nobody sends
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,22 @@ class QueuedMail:
     age_seconds: int
 
 
-def claim(cur: Cursor) -> QueuedMail | None:
-    """Claim the mail that has waited the longest. Returns None if no mail is due.
+def claim(cur: Cursor, *, kinds: Collection[str] | None = None) -> QueuedMail | None:
+    """Claim the mail that has been due the longest. Returns None if no mail is due.
 
-    The claim ends after CLAIM_SECONDS: the mail of a worker that was killed is due again. The clock of the
-    database alone counts. A mail with a claim has no error: `retry` knows it by that.
+    kinds: other mails stay as they are; a newer version, which runs beside this one during an update, may
+    have queued them. None stands for every kind. The claim ends after CLAIM_SECONDS: the mail of a worker
+    that was killed is due again. A mail with a claim has no error: `retry` knows it by that. The clock of
+    the database alone counts.
     """
     cur.execute(
         """
         WITH due AS MATERIALIZED (
             SELECT id
             FROM auth_outbox
-            WHERE due_at <= statement_timestamp() AND NOT given_up
+            WHERE due_at <= statement_timestamp()
+              AND NOT given_up
+              AND (%(kinds)s::TEXT[] IS NULL OR kind = ANY (%(kinds)s::TEXT[]))
             ORDER BY due_at
             LIMIT 1
             FOR UPDATE SKIP LOCKED
@@ -77,21 +82,83 @@ def claim(cur: Cursor) -> QueuedMail | None:
         UPDATE auth_outbox
         SET tries = tries + 1,
             last_error = '',
-            due_at = statement_timestamp() + %s
+            due_at = statement_timestamp() + %(claim)s
         FROM due
         WHERE auth_outbox.id = due.id
         RETURNING auth_outbox.id, kind, user_id, recipient, details, tries,
                   EXTRACT(EPOCH FROM statement_timestamp() - queued_at)::INTEGER
         """,
-        (timedelta(seconds=CLAIM_SECONDS),),
+        {"claim": timedelta(seconds=CLAIM_SECONDS), "kinds": None if kinds is None else list(kinds)},
     )
     row = cur.fetchone()
     return QueuedMail(*row) if row else None
 
 
-def remove(cur: Cursor, mail: QueuedMail) -> None:
-    """Delete a mail that a server has accepted, or that has no reason any more."""
+# A worker that was frozen may come back after its claim has ended. Each function below changes nothing then:
+# whoever has claimed the mail since has counted one more try.
+
+
+def is_claimed(cur: Cursor, mail: QueuedMail) -> bool:
+    """Return whether the claim is still the last one on the mail."""
+    cur.execute("SELECT FROM auth_outbox WHERE id = %s AND tries = %s", (mail.id, mail.tries))
+    return cur.fetchone() is not None
+
+
+def remove(cur: Cursor, mail: QueuedMail) -> bool:
+    """Delete a mail that a server has accepted, or that has no reason any more. Returns whether it did."""
     cur.execute("DELETE FROM auth_outbox WHERE id = %s AND tries = %s", (mail.id, mail.tries))
+    return cur.rowcount == 1
+
+
+def postpone(cur: Cursor, mail: QueuedMail, *, seconds: float, error: str) -> None:
+    """End the claim: the mail is due again in so many seconds. error: why, for the operator."""
+    cur.execute(
+        """
+        UPDATE auth_outbox
+        SET due_at = statement_timestamp() + %s,
+            last_error = %s
+        WHERE id = %s AND tries = %s
+        """,
+        (timedelta(seconds=seconds), error, mail.id, mail.tries),
+    )
+
+
+def give_up(cur: Cursor, mail: QueuedMail, *, error: str) -> bool:
+    """Keep a mail for the operator alone. Returns whether it did. error: why."""
+    cur.execute(
+        """
+        UPDATE auth_outbox
+        SET given_up = TRUE,
+            last_error = %s
+        WHERE id = %s AND tries = %s
+        """,
+        (error, mail.id, mail.tries),
+    )
+    return cur.rowcount == 1
+
+
+def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
+    """Delete up to `at_most` mails that were queued longer than KEPT ago, and return how many.
+
+    Those were given up, or nobody sends them: mail was switched off, or no version knows their kind. The
+    earlier of the clocks counts. Skips locked rows. now: aware.
+    """
+    cur.execute(
+        """
+        WITH old AS MATERIALIZED (
+            SELECT id
+            FROM auth_outbox
+            WHERE queued_at <= LEAST(%s, statement_timestamp()) - %s
+            LIMIT %s
+            FOR UPDATE SKIP LOCKED
+        )
+        DELETE FROM auth_outbox
+        USING old
+        WHERE auth_outbox.id = old.id
+        """,
+        (now, KEPT, at_most),
+    )
+    return cur.rowcount
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,12 @@ def mail_requests(network: str) -> str:
 
 
 def mailbox(email: str, *, key: str) -> str:
-    """Return the key of all mails to an address. A keyed hash: the address may belong to nobody here."""
-    digest = hmac.digest(key.encode(), b"mailbox" + email.encode("utf-8", "surrogatepass"), hashlib.sha256)
+    """Return the key of all mails to an address. A keyed hash: the address may belong to nobody here.
+
+    Blanks around it and the case of ASCII letters do not count, as in users.find_by_email.
+    """
+    normal_form = email.strip().encode("utf-8", "surrogatepass").lower()
+    digest = hmac.digest(key.encode(), b"mailbox" + normal_form, hashlib.sha256)
     return f"mailbox {digest.hex()[:32]}"
 
 

@@ -68,6 +68,8 @@ PURE = [
     *[
         "config.py",
         "runtime/mail_settings.py",
+        "auth/mail/retries.py",
+        "auth/mail/values.py",
         "auth/fields.py",
         "auth/new_passwords.py",
         "auth/responses.py",

@@ -1,0 +1,108 @@
+"""How many mails with a link strangers can have sent to one address: LIMIT_MAILBOX."""
+
+from typing import Any
+
+import pytest
+
+from auth.throttling import keys
+from runtime.settings import Rate
+from tests.support import SECRET_KEY
+from tests.support.actor import Actor, ClientOf
+from tests.support.apps import messages
+from tests.support.database import Sql
+from tests.support.mails import mail_settings
+from tests.support.outgoing import ADDRESS, Office, busy, office_of
+
+
+def test_three_mails_with_a_link_go_out_and_the_fourth_is_dropped(
+    office: Office, ada: Actor, log_lines: list[dict[str, Any]]
+) -> None:
+    for recipient in (ADDRESS, "Ada@Example.com", " ada@example.COM "):
+        office.queue("reset_password", recipient.strip())
+    office.queue("verify_email", user_id=ada.id)
+    number = office.rows("id")[-1][0]
+
+    for _ in range(4):
+        office.send_next()
+
+    assert office.post.recipients() == [ADDRESS] * 3
+    assert office.rows() == []
+    assert messages(log_lines, "INFO")[-1] == f"mailbox_limit id={number} kind=verify_email user_id={ada.id}"
+    assert ADDRESS not in str(log_lines).lower()
+
+
+def test_refused_mail_leaves_the_link_of_the_last_one_valid(office: Office, ada: Actor, sql: Sql) -> None:
+    for _ in range(4):
+        office.queue("reset_password")
+    for _ in range(3):
+        office.send_next()
+    before = sql("SELECT token_hash::TEXT FROM auth_one_time_tokens")
+
+    office.send_next()
+
+    assert sql("SELECT token_hash::TEXT FROM auth_one_time_tokens") == before
+
+
+def test_notices_are_never_limited(office: Office, ada: Actor, sql: Sql) -> None:
+    for _ in range(6):
+        office.queue("new_device", user_id=ada.id)
+
+    for _ in range(6):
+        office.send_next()
+
+    assert len(office.post.sent) == 6
+    assert sql("SELECT count(*) FROM auth_throttle WHERE key LIKE 'mailbox %%'") == [(0,)]
+
+
+def test_second_try_is_not_charged(office: Office, ada: Actor) -> None:
+    for _ in range(3):
+        office.queue("reset_password")
+    office.post.failures = [busy()] * 6
+
+    for _ in range(3):
+        office.make_due()
+        for _ in range(3):
+            office.send_next()
+
+    assert office.post.recipients() == [ADDRESS] * 3
+
+
+def test_other_addresses_have_a_budget_of_their_own(office: Office, ada: Actor) -> None:
+    for recipient in [*(f"u{number}@example.com" for number in range(4)), ADDRESS]:
+        office.queue("reset_password", recipient)
+
+    for _ in range(5):
+        office.send_next()
+
+    assert office.post.recipients() == [ADDRESS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rate", "count"),
+    [
+        pytest.param({"rate_limits": False}, Rate(3, "1h"), 5, id="RATE_LIMITS=off"),
+        pytest.param({}, Rate(1, "1h"), 1, id="LIMIT_MAILBOX"),
+    ],
+)
+def test_settings_decide_how_many_go_out(
+    client_of: ClientOf, ada: Actor, sql: Sql, changes: dict[str, Any], rate: Rate, count: int
+) -> None:
+    office = office_of(client_of(mail=mail_settings(limit_mailbox=rate), **changes).application, sql)
+    for _ in range(5):
+        office.queue("reset_password")
+
+    for _ in range(5):
+        office.send_next()
+
+    assert len(office.post.sent) == count
+    assert sql("SELECT count(*) FROM auth_throttle WHERE key LIKE 'mailbox %%'") == [
+        (0 if "rate_limits" in changes else 1,)
+    ]
+
+
+def test_key_of_a_mailbox_has_one_spelling_and_no_address() -> None:
+    spellings = [ADDRESS, "ADA@example.com", " ada@example.com "]
+
+    assert len({keys.mailbox(spelling, key=SECRET_KEY) for spelling in spellings}) == 1
+    assert keys.mailbox("\u0410da@example.com", key=SECRET_KEY) != keys.mailbox(ADDRESS, key=SECRET_KEY)
+    assert "ada" not in keys.mailbox(ADDRESS, key=SECRET_KEY)
