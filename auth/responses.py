@@ -44,11 +44,15 @@ def login(row: User, pair: TokenPair) -> dict[str, Any]:
     return {**token_pair(pair), "user": user(row)}
 
 
-def registration(row: User, pair: TokenPair) -> dict[str, Any]:
-    """Return the answer to a registration: that to a login, and the fields that an older client reads."""
+def registration(row: User, pair: TokenPair | None) -> dict[str, Any]:
+    """Return the answer to a registration: that to a login, and the fields that an older client reads.
+
+    pair: None if no session was opened.
+    """
     return {
         "message": "User registered successfully",
-        **login(row, pair),
+        **(token_pair(pair) if pair else {}),
+        "user": user(row),
         "userId": row.id,
         "username": row.username,
     }

@@ -35,6 +35,9 @@ def open_session(
 ) -> TokenPair | None:
     """Open a session for a user who proved an identity, and return its tokens. Call it in a transaction.
 
+    Whoever comes in passes `require_verified` first. A user who is in already goes on without: a change of
+    the password opens a session in the place of those that it ends.
+
     password_hash: the hash that was the proof, or None for another proof. now: aware. Returns None if the
     user is gone or the hash was replaced. The user keeps the newest MAX_SESSIONS live sessions.
     """
@@ -46,6 +49,16 @@ def open_session(
     sessions.revoke_surplus(cur, user.id, keep=MAX_SESSIONS, at_most=MAX_REVOKED, now=now)
     grant = SessionGrant(session_id, user.id, user.email, session.idle_expires_at)
     return pair.issue(refresh_token, grant, settings=settings, now=now)
+
+
+def require_verified(user: User, settings: Settings) -> None:
+    """Refuse a user who has proved an identity, but not the email, if the settings ask for both.
+
+    Call it after the proof: before, the refusal would tell everybody which accounts exist (user enumeration).
+    Raises ApiError `email_not_verified`.
+    """
+    if settings.mail and settings.mail.require_verified_email and not user.email_verified:
+        raise ApiError("email_not_verified", log_message=f"email_not_verified user_id={user.id}")
 
 
 def reauthenticate(

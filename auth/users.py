@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from auth import constraint_errors
 from auth.errors import ApiError
 from auth.principal import Principal
 from db import Cursor, DataError, IntegrityError
@@ -154,34 +153,35 @@ def lock(cur: Cursor, user_id: int) -> None:
 
 
 def update(
-    cur: Cursor, principal: Principal, changes: dict[str, str | None], *, password_hash: str | None
+    cur: Cursor, principal: Principal, columns: dict[str, str | None], *, password_hash: str | None
 ) -> User | None:
     """Change columns of the principal's user. Returns None if the user is gone or the session has ended.
 
-    changes: column to value; the columns are names of this service, never of a client. password_hash: the
-    hash that was verified, or None. Returns None, too, if that hash was replaced meanwhile. Raises as
-    `constraint_errors.store` does.
+    columns: column to value; the names are those of this service, never of a client. password_hash: the hash
+    that was verified, or None. Returns None, too, if that hash was replaced meanwhile. The unique indexes
+    decide who was first: raises UniqueViolation.
     """
+    principal.execute(
+        cur,
+        f"""
+        UPDATE users
+        SET {", ".join(f"{column} = %({column})s" for column in columns)}
+        FROM principal
+        LEFT JOIN auth_emails ON auth_emails.user_id = principal.id
+        WHERE users.id = principal.id
+          AND (%(password_hash)s::TEXT IS NULL OR password = %(password_hash)s)
+        RETURNING {_COLUMNS_AND_EMAIL_STATE}
+        """,
+        password_hash=password_hash,
+        **columns,
+    )
+    row = cur.fetchone()
+    return User(*row) if row else None
 
-    def execute(values: dict[str, str | None]) -> User | None:
-        principal.execute(
-            cur,
-            f"""
-            UPDATE users
-            SET {", ".join(f"{column} = %({column})s" for column in values)}
-            FROM principal
-            LEFT JOIN auth_emails ON auth_emails.user_id = principal.id
-            WHERE users.id = principal.id
-              AND (%(password_hash)s::TEXT IS NULL OR password = %(password_hash)s)
-            RETURNING {_COLUMNS_AND_EMAIL_STATE}
-            """,
-            password_hash=password_hash,
-            **values,
-        )
-        row = cur.fetchone()
-        return User(*row) if row else None
 
-    return constraint_errors.store(cur, changes, execute)
+def set_email(cur: Cursor, user_id: int, email: str) -> None:
+    """Replace the email of a user. The unique index decides who was first: raises UniqueViolation."""
+    cur.execute("UPDATE users SET email = %s WHERE id = %s", (email, user_id))
 
 
 def delete(cur: Cursor, principal: Principal, *, password_hash: str) -> bool:

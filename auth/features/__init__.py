@@ -4,6 +4,26 @@ A feature is one file or one folder, and can be deleted: nothing below imports a
 imports another.
 """
 
-from auth.features import admin, login, mail_admin, password, profile, registration, sessions
+from auth.features import (
+    admin,
+    email_verification,
+    feature_list,
+    login,
+    mail_admin,
+    password,
+    profile,
+    registration,
+    sessions,
+)
 
-__all__ = ["admin", "login", "mail_admin", "password", "profile", "registration", "sessions"]
+__all__ = [
+    "admin",
+    "email_verification",
+    "feature_list",
+    "login",
+    "mail_admin",
+    "password",
+    "profile",
+    "registration",
+    "sessions",
+]

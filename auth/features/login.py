@@ -50,7 +50,10 @@ class Login:
 
 @bp.post("/login")
 def login() -> dict[str, Any]:
-    """Log a user in, for anybody. Answers 200 with the user and the tokens of a new session."""
+    """Log a user in, for anybody. Answers 200 with the user and the tokens of a new session.
+
+    With REQUIRE_VERIFIED_EMAIL a right password of a user whose email is not verified is a 403.
+    """
     auth, client = current_auth(), current_client()
     form = Login.from_body(json_body())
     credential, tokens = sign_in.act_on_proof(
@@ -70,7 +73,8 @@ def _prove(auth: Auth, form: Login, client: Client) -> Credential:
         if not auth.passwords.verify(form.password, stored) or not credential:
             user_id = credential and credential.user.id
             raise ApiError("invalid_credentials", log_message=f"login_failed user_id={user_id}")
-        return credential
+    sign_in.require_verified(credential.user, auth.settings)  # the password was right: nothing is charged
+    return credential
 
 
 def _open_session(auth: Auth, client: Client, credential: Credential) -> TokenPair | None:

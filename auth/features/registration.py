@@ -1,4 +1,4 @@
-"""POST /register: a new user with a first session."""
+"""POST /register: a new user with a first session, and the mail that verifies the address."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,10 @@ from auth.bodies import json_body
 from auth.client import Client
 from auth.fields import BodyReader
 from auth.guard import current_client
+from auth.mail import outbox
+from auth.mail.outbox import NewMail
 from auth.services import current_auth
+from auth.tokens.one_time import VERIFY_EMAIL
 from auth.tokens.pair import TokenPair
 from auth.users import User
 from config import Settings
@@ -57,7 +60,10 @@ class Registration:
 
 @bp.post("/register")
 def register() -> tuple[dict[str, Any], int]:
-    """Register a user, for anybody. Answers 201 with the user and the tokens of a first session."""
+    """Register a user, for anybody. Answers 201 with the user and the tokens of a first session.
+
+    With REQUIRE_VERIFIED_EMAIL there is no session before the address is verified.
+    """
     auth, client = current_auth(), current_client()
     form = Registration.from_body(json_body(), auth.settings)
     with auth.throttle.registration(client):
@@ -70,7 +76,9 @@ def register() -> tuple[dict[str, Any], int]:
         settings=auth.settings,
         now=clock.now(),
     )
-    devices.remember(auth, user.id, client)
+    auth.wake_sender()
+    if tokens:
+        devices.remember(auth, user.id, client)
     return responses.registration(user, tokens), 201
 
 
@@ -82,16 +90,23 @@ def create(
     client: Client,
     settings: Settings,
     now: datetime,
-) -> tuple[User, TokenPair]:
-    """Insert a user with a first session. Raises as `constraint_errors.store` does."""
+) -> tuple[User, TokenPair | None]:
+    """Insert a user with a first session, and queue the mail that verifies the address.
 
-    def insert(values: dict[str, str | None]) -> tuple[User, TokenPair]:
+    Returns no tokens if the settings ask for a verified address. Raises as `constraint_errors.store` does.
+    """
+    mail = settings.mail
+
+    def insert(values: dict[str, str | None]) -> tuple[User, TokenPair | None]:
         with transaction(cur):
-            user = users.create(cur, values, password_hash=password_hash)
-            tokens = sign_in.open_session(
-                cur, user, password_hash=password_hash, client=client, settings=settings, now=now
-            )
-            assert tokens is not None  # nobody else sees the user's row before the transaction ends
+            user, tokens = users.create(cur, values, password_hash=password_hash), None
+            if not (mail and mail.require_verified_email):
+                tokens = sign_in.open_session(
+                    cur, user, password_hash=password_hash, client=client, settings=settings, now=now
+                )
+                assert tokens is not None  # nobody else sees the user's row before the transaction ends
+            if mail:
+                outbox.queue(cur, NewMail(VERIFY_EMAIL, user.email, user.id))
             return user, tokens
 
     return constraint_errors.store(cur, columns, insert)

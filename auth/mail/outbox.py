@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from auth.principal import Principal
+from auth.tokens.one_time import VERIFY_EMAIL
 from db import Cursor
 
 CLAIM_SECONDS = 300  # much longer than the delivery of one mail may take
@@ -44,6 +46,36 @@ def queue_notice(cur: Cursor, kind: str, *, user_id: int, details: Mapping[str, 
         """,
         (kind, json.dumps(dict(details)), user_id),
     )
+
+
+def queue_verification(cur: Cursor, principal: Principal) -> bool | None:
+    """Queue the mail that verifies the pending address of the principal's user, or else the email.
+
+    Returns False if the email is verified and no address is pending. Returns None if the user is gone or the
+    session has ended.
+    """
+    principal.execute(
+        cur,
+        """
+        , owner AS (
+            SELECT users.id, email
+            FROM users
+            JOIN principal USING (id)
+            FOR KEY SHARE OF users  -- race: the foreign key would refuse a user who is deleted meanwhile
+        ), queued AS (
+            INSERT INTO auth_outbox (kind, recipient, user_id, details)
+            SELECT %(kind)s, COALESCE(pending, email), owner.id, '{}'
+            FROM owner
+            LEFT JOIN auth_emails ON auth_emails.user_id = owner.id
+            WHERE pending IS NOT NULL OR verified IS DISTINCT FROM email
+            RETURNING id
+        )
+        SELECT EXISTS (SELECT FROM queued) FROM owner
+        """,
+        kind=VERIFY_EMAIL,
+    )
+    row = cur.fetchone()
+    return row[0] if row else None
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,15 @@ def consume(cur: Cursor, token: str, owner: Owner, *, purpose: str, now: datetim
     return cur.fetchone() is not None
 
 
-def void(cur: Cursor, user_id: int) -> None:
-    """Make all tokens of a user void."""
-    cur.execute("DELETE FROM auth_one_time_tokens WHERE user_id = %s", (user_id,))
+def void(cur: Cursor, user_id: int, *, purpose: str | None = None) -> None:
+    """Make all tokens of a user void, or the one for a purpose."""
+    cur.execute(
+        """
+        DELETE FROM auth_one_time_tokens
+        WHERE user_id = %(user_id)s AND (%(purpose)s::TEXT IS NULL OR purpose = %(purpose)s)
+        """,
+        {"user_id": user_id, "purpose": purpose},
+    )
 
 
 def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:

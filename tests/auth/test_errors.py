@@ -18,12 +18,15 @@ from tests.support.actor import LOGIN, ME, REFRESH, REGISTER, Actor, ClientOf, b
 from tests.support.answers import JSON
 from tests.support.apps import app_on
 from tests.support.database import MakeDatabase, run_sql
+from tests.support.mails import mail_settings
 from tests.support.registrations import ADA
+from tests.support.verification import RESEND, VERIFY, new_token, verify
 
 STATUS_OF_CODE = {
     "bad_request": 400,
     "invalid_json": 400,
     "validation_failed": 400,
+    "link_invalid": 400,
     "invalid_credentials": 401,
     "token_missing": 401,
     "token_expired": 401,
@@ -31,10 +34,13 @@ STATUS_OF_CODE = {
     "refresh_invalid": 401,
     "refresh_reused": 401,
     "wrong_password": 403,
+    "email_not_verified": 403,
+    "feature_off": 404,
     "not_found": 404,
     "method_not_allowed": 405,
     "username_taken": 409,
     "email_taken": 409,
+    "already_verified": 409,
     "account_in_use": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
@@ -74,6 +80,25 @@ def client_of_a_used_up_account(client_of: ClientOf) -> FlaskClient:
     client = client_of(limit_account_failures=Rate(1, "1h"))
     client.post(LOGIN, json=ADA)
     return client
+
+
+@pytest.fixture
+def client_with_mail(client_of: ClientOf) -> FlaskClient:
+    return client_of(mail=mail_settings())
+
+
+@pytest.fixture
+def client_of_an_unverified_user(client_of: ClientOf) -> FlaskClient:
+    client = client_of(mail=mail_settings(require_verified_email=True))
+    client.post(REGISTER, json=ADA)
+    return client
+
+
+@pytest.fixture
+def client_of_a_verified_user(client_with_mail: FlaskClient) -> FlaskClient:
+    Actor(client_with_mail).register()
+    verify(client_with_mail, new_token(client_with_mail.application))
+    return client_with_mail
 
 
 @pytest.fixture
@@ -125,6 +150,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "bad_request": ("stocked", {"path": "/health/live", "headers": {"Host": "a..b"}}),
     "invalid_json": ("stocked", post(LOGIN, data="{", content_type=JSON)),
     "validation_failed": ("stocked", post(LOGIN, json={})),
+    "link_invalid": ("client_with_mail", post(VERIFY, json={"token": "x"})),
     "invalid_credentials": ("stocked", post(LOGIN, json=ADA | {"password": "wrong"})),
     "token_missing": ("stocked", {"path": ME}),
     "token_expired": ("stocked", {"path": ME, "headers": bearer_of(id=1, exp=1_700_000_000)}),
@@ -132,6 +158,9 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "refresh_invalid": ("stocked", post(REFRESH, json={"refresh_token": "x"})),
     "refresh_reused": ("reused", post(REFRESH)),
     "wrong_password": ("stocked", delete(ME, json={"password": "x"}, headers=ADAS)),
+    "email_not_verified": ("client_of_an_unverified_user", post(LOGIN, json=ADA)),
+    "feature_off": ("stocked", post(VERIFY, json={"token": "x"})),
+    "already_verified": ("client_of_a_verified_user", post(RESEND, headers=ADAS)),
     "account_in_use": ("stocked", delete(ME, json={"password": PASSWORD}, headers=ADAS)),
     "not_found": ("stocked", {"path": "/nowhere"}),
     "method_not_allowed": ("stocked", {"path": LOGIN}),

@@ -12,6 +12,7 @@ from tests.support.database import run_sql
 from tests.support.mails import mail_settings
 from tests.support.recorder import RecordedService
 from tests.support.throttling import ELSEWHERE, client_at, guess
+from tests.support.verification import change_email, new_token, resend, verify
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,58 @@ def test_register_is_one_transaction(recorded: RecordedService) -> None:
     statements = recorded.statements(bob.register)
 
     assert verbs(statements) == [CHARGE, "BEGIN", "INSERT", "INSERT", "WITH", "COMMIT"]
+
+
+@pytest.fixture(scope="module")
+def with_mail(record: Callable[..., RecordedService]) -> RecordedService:
+    return record("with_mail", mail=mail_settings())
+
+
+def test_register_with_mail_is_one_insert_more(with_mail: RecordedService) -> None:
+    statements = with_mail.statements(Actor(with_mail.ada.client, "bob").register)
+
+    assert verbs(statements) == [CHARGE, "BEGIN", "INSERT", "INSERT", "WITH", "INSERT", "COMMIT"]
+
+
+def test_verification_is_one_look_up_and_one_transaction(with_mail: RecordedService) -> None:
+    eve, client = Actor(with_mail.ada.client, "eve").register(), with_mail.ada.client
+    token = new_token(with_mail.app)
+    first = with_mail.statements(lambda: verify(client, token))
+    change_email(eve)
+    token = new_token(with_mail.app)
+    change = with_mail.statements(lambda: verify(client, token))
+    refusal = with_mail.statements_of_a_refusal(lambda: verify(client, token))
+
+    head = ["SELECT", "BEGIN", "SELECT", "SELECT", "UPDATE"]
+    assert verbs(first) == [*head, "INSERT", "COMMIT"]
+    assert verbs(change) == [*head, "UPDATE", "DELETE", "INSERT", "INSERT", "COMMIT"]
+    assert verbs(refusal) == ["SELECT", CHARGE]
+
+
+def test_resend_is_one_charge_and_one_statement(with_mail: RecordedService) -> None:
+    assert verbs(with_mail.statements(lambda: resend(with_mail.ada))) == [CHARGE, "WITH"]
+
+
+def test_change_of_the_email_with_mail_is_one_transaction(with_mail: RecordedService) -> None:
+    user = Actor(with_mail.ada.client, "grace").register()
+
+    change = with_mail.statements(lambda: change_email(user, "grace@example.org"))
+    name = with_mail.statements(lambda: user.change_profile(first_name="Grace"))
+
+    assert verbs(change) == [
+        *["SELECT", CHARGE, "SELECT", CHARGE, SETTLE],
+        *["BEGIN", "WITH", "DELETE", "SELECT", "INSERT", "SELECT", "COMMIT"],
+    ]
+    assert verbs(name) == ["SELECT", "WITH"]
+
+
+def test_features_cost_no_statement(recorded: RecordedService) -> None:
+    client = recorded.ada.client
+
+    assert (
+        recorded.statements(lambda: client.open("/api/auth/features", method="GET", json=None, headers={}))
+        == []
+    )
 
 
 @pytest.mark.parametrize("known_by", ["cookie", "address", "nothing"])

@@ -75,6 +75,7 @@ def test_example_of_an_error_is_what_the_service_says(code: str) -> None:
 STEPS = [
     ("GET", "/health", "", "healthy"),
     ("GET", "/health/live", "", "alive"),
+    ("GET", "/api/auth/features", "", "plain"),
     ("POST", "/api/auth/register", "full", "ada"),
     ("POST", "/api/auth/login", "email", "ada"),
     ("GET", "/api/auth/me", "", "ada"),

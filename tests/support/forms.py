@@ -41,6 +41,7 @@ READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "PATCH /api/auth/me": lambda body: ProfileChange.from_body(body, NO_PROFILE),
     "DELETE /api/auth/me": lambda body: required_text(body, "password"),
     "PUT /api/auth/me/password": read_password_change,
+    "POST /api/auth/email/verify": lambda body: required_text(body, "token"),
     "POST /api/auth/refresh": lambda body: required_text(body, "refresh_token"),
     "POST /api/auth/logout": lambda body: required_text(body, "refresh_token"),
 }
