@@ -18,6 +18,20 @@ NewUser = Callable[[str], Actor]
 SessionCount = Callable[[Actor], int]
 
 
+def deadlocks(url: str) -> int:
+    """Return how many deadlocks there were.
+
+    A backend reports its own at the latest when it ends: so the service's backends are terminated.
+    """
+    run_sql(
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'user-service' AND datname = current_database()",
+    )
+    rows = run_sql(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return int(rows[0][0])
+
+
 @contextmanager
 def two_workers(
     log: Path, database_url: str, *, bcrypt_rounds: int, before: str = ""

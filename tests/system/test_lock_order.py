@@ -11,7 +11,7 @@ import pytest
 from tests.support import PASSWORD
 from tests.support.actor import REGISTER, Actor
 from tests.support.database import run_sql
-from tests.support.races import NewUser, at_once, statuses, wait_for_both
+from tests.support.races import NewUser, at_once, deadlocks, statuses, wait_for_both
 
 pytestmark = pytest.mark.slow
 
@@ -22,20 +22,6 @@ WEAK_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()  # ever
 def bcrypt_rounds() -> int:
     """One more than WEAK_HASH has."""
     return 5
-
-
-def deadlocks(url: str) -> int:
-    """Return how many deadlocks there were.
-
-    A backend reports its own at the latest when it ends: so the service's backends are terminated.
-    """
-    run_sql(
-        url,
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE application_name = 'user-service' AND datname = current_database()",
-    )
-    rows = run_sql(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-    return int(rows[0][0])
 
 
 def change(user: Actor, **fields: object) -> Any:
