@@ -52,7 +52,7 @@ class Delivery:
     ) -> None:
         self._database = database
         self._settings = settings
-        self._deliver = deliver
+        self.deliver = deliver
         self._templates = templates
         self._outages = 0  # in a row
         self._log_limit = LogLimit()
@@ -70,7 +70,7 @@ class Delivery:
             if time.monotonic() - claimed_at > BEGIN_SECONDS:  # the process was frozen
                 log.warning("mail_claim_over %s: left to the next try", _label(mail))
                 return
-            self._deliver(message, recipient=letter.recipient)
+            self.deliver(message, recipient=letter.recipient)
         except DatabaseUnavailable:
             self._let_go(mail)
             raise

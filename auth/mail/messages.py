@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from pathlib import Path
 
-from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import FunctionLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from runtime.declarations import ConfigError
@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "email_changed": (*_NOTICE, "address"),
     "account_locked": _NOTICE,
     "new_device": _NOTICE,
+    "test": (),
 }
 COMMON_VALUES = ("name", "username", "frontend_url")
 SAMPLE_SENDER = Address("Streamly", "no-reply", "example.com")
@@ -132,7 +133,7 @@ class Templates:
         """Return subject, text and HTML of a mail."""
         shown = {name: _one_line(values.get(name, "")) for name in (*COMMON_VALUES, *KINDS[kind])}
         shown["service"] = _one_line(sender.display_name) or sender.domain
-        first_line, _, text = self._render(f"{kind}.txt", shown).lstrip().partition("\n")
+        first_line, _, text = self._render(f"{kind}.txt", shown).partition("\n")
         subject = _ENCODED_WORD.sub("= ?", _one_line(first_line.removeprefix(_SUBJECT)))
         if not first_line.startswith(_SUBJECT) or not subject:
             raise BrokenTemplate(f"{self._file_of(f'{kind}.txt')}, line 1: needs a subject behind {_SUBJECT}")
@@ -162,9 +163,10 @@ class Templates:
         return None
 
     def _place_of(self, exc: Exception, name: str) -> str:
-        """Return the file and the line of the template that raised `exc` while `name` was rendered."""
-        if isinstance(exc, TemplateSyntaxError) and exc.filename:
-            return f"{exc.filename}, line {exc.lineno}"
+        """Return the file and the line of the template that raised `exc` while `name` was rendered.
+
+        Jinja puts the template into the traceback, also that of an error of syntax.
+        """
         frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(exc.__traceback__)]
         places = [f"{path}, line {line}" for path, line in frames if Path(path).parent in self._folders]
         return places[-1] if places else str(self._file_of(name))

@@ -23,7 +23,7 @@ log = logging.getLogger("mail")
 class Sender:
     """Sends the mails of the outbox in a thread of its own, from `start` to `stop`.
 
-    deliver: hands a message over to the mail server; auth.mail.smtp.
+    deliver: hands a message over to the mail server; auth.mail.smtp. Development keeps mails instead.
     """
 
     def __init__(
@@ -35,6 +35,14 @@ class Sender:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mail", daemon=True)
         self._log_limit = LogLimit()
+
+    @property
+    def deliver(self) -> Deliver:
+        return self._delivery.deliver
+
+    @deliver.setter
+    def deliver(self, deliver: Deliver) -> None:
+        self._delivery.deliver = deliver
 
     def start(self) -> None:
         self._thread.start()

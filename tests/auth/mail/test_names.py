@@ -53,7 +53,18 @@ def test_name_is_composed_and_has_single_blanks(first_name: str | None, name: st
 @pytest.mark.parametrize(
     "name",
     [
-        *["evil.com", "Ada evil.com", "e.v", "J.R.", ".ada", "Ada .", "evil. com shop", "Ada..", "..."],
+        *[
+            "evil.com",
+            "Ada evil.com",
+            "e.v",
+            "J.R.",
+            ".ada",
+            "Ada .",
+            "evil. com shop",
+            "Evil. shop",
+            "Ada..",
+            "...",
+        ],
         *[
             "evil\uff0ecom",
             "evil\u3002com",

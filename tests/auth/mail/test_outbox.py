@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 
+from auth import housekeeping
 from auth.mail import outbox
 from auth.mail.outbox import CLAIM_SECONDS, QueuedMail
 from db import Cursor
@@ -129,6 +131,16 @@ def test_mail_is_purged_after_a_week(office: Office, *, given_up: bool, days: fl
 
     assert removed == count
     assert len(office.rows()) == 1 - count
+
+
+def test_housekeeping_purges_mails_while_mail_is_off(office: Office, app: Flask) -> None:
+    office.queue("reset_password")
+    office.let_pass("8 days")
+
+    housekeeping.run(app.extensions["auth"].database)
+
+    assert app.extensions["auth"].sender is None
+    assert office.rows() == []
 
 
 def test_purge_is_bounded_and_skips_what_is_locked(office: Office) -> None:

@@ -88,6 +88,21 @@ def test_wake_up_during_a_delivery_is_not_lost(office: Office, ada: Actor, no_po
             eventually(lambda: len(office.post.sent) == 2)
 
 
+def test_wake_up_is_one_look_into_the_outbox(
+    office: Office, no_poll: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    monkeypatch.setattr(outbox, "claim", lambda _cur, **_kinds: looks.append(1))
+
+    with running(office.sender()) as thread:
+        eventually(lambda: len(looks) == 1)
+        thread.wake()
+        eventually(lambda: len(looks) == 2)
+        time.sleep(0.2)
+
+        assert len(looks) == 2
+
+
 def test_mail_of_another_process_is_found_by_looking(
     office: Office, ada: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
