@@ -4,8 +4,6 @@ The calls go to the WSGI application inside this process, which is less noisy th
 the yardstick take turns, so that what else happens on the machine happens to all of them.
 """
 
-import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +11,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from werkzeug.test import create_environ
 
 from auth import users
 from auth.throttling.guard import REFUSAL_SECONDS
@@ -23,20 +20,17 @@ from runtime.settings import Rate
 from tests.support.actor import LOGIN, WRONG_PASSWORD, Actor
 from tests.support.apps import app_on
 from tests.support.database import MakeDatabase
+from tests.support.timing import CHANCE, SAMPLES, Answer, p_value, statement_seconds, timed_post
 
 pytestmark = pytest.mark.slow
 
-SAMPLES = 200
 SESSIONS = 5
 BUDGET_SECONDS = 600  # 10 guesses, one a minute: the default
 STRANGE = "203.0.113.1"  # an address that the account does not know
 
 # A difference counts if it is both larger than chance explains and larger than a share of the yardstick.
-CHANCE = 0.001
 HASH_SHARE = 0.05
 STATEMENT_SHARE = 1.0
-
-Answer = tuple[str, list[tuple[str, str]], bytes]
 
 
 @pytest.fixture(scope="module")
@@ -68,44 +62,14 @@ def use_budget(cur: Cursor, seconds: int) -> None:
 def try_to_log_in(app: Flask, username: str, *, used_seconds: int) -> tuple[Answer, float]:
     """Return the answer to a guess, and the seconds that it took. used_seconds: of the account's budget."""
     app.extensions["auth"].database.write(use_budget, used_seconds)
-    body = json.dumps({"username": username, "password": WRONG_PASSWORD}).encode()
-    headers = {"X-Forwarded-For": STRANGE, "Content-Type": "application/json", "X-Request-ID": "x"}
-    environ = create_environ(LOGIN, method="POST", headers=headers, data=body)
-    heads: list[tuple[str, list[tuple[str, str]]]] = []
-
-    def start_response(status: str, sent: list[tuple[str, str]], *_: object) -> Callable[[bytes], object]:
-        heads.append((status, sent))
-        return heads.append  # type: ignore[return-value]
-
-    started = time.perf_counter()
-    content = b"".join(app(environ, start_response))
-    seconds = time.perf_counter() - started
-    return (*heads[0], content), seconds
+    body = {"username": username, "password": WRONG_PASSWORD}
+    return timed_post(app, LOGIN, body, {"X-Forwarded-For": STRANGE, "X-Request-ID": "x"})
 
 
 def hash_seconds(app: Flask) -> float:
     started = time.perf_counter()
     app.extensions["auth"].passwords.verify(WRONG_PASSWORD, None)
     return time.perf_counter() - started
-
-
-def statement_seconds(app: Flask) -> float:
-    def select(cur: Cursor) -> None:
-        cur.execute("SELECT 1")
-
-    started = time.perf_counter()
-    app.extensions["auth"].database.read(select)
-    return time.perf_counter() - started
-
-
-def p_value(first: list[float], second: list[float]) -> float:
-    """Return how often chance alone makes two samples differ so much (Mann-Whitney, two-sided)."""
-    n, m = len(first), len(second)
-    ranked = sorted([(value, 1) for value in first] + [(value, 0) for value in second])
-    rank_sum = sum(rank * is_first for rank, (_, is_first) in enumerate(ranked, start=1))
-    u = rank_sum - n * (n + 1) / 2
-    deviations = (u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
-    return math.erfc(abs(deviations) / math.sqrt(2))
 
 
 @pytest.mark.parametrize(
