@@ -6,16 +6,18 @@ from typing import Any
 
 from flask import g
 
-from auth import devices, new_passwords, responses, sessions, sign_in, users
+from auth import devices, emails, new_passwords, responses, sessions, sign_in, users
 from auth.blueprint import bp
 from auth.bodies import json_body
 from auth.client import Client
 from auth.errors import ApiError
 from auth.fields import BodyReader
 from auth.guard import current_client, login_required
+from auth.mail import notices, outbox
 from auth.passwords import MAX_TYPED_CHARACTERS, normalise
 from auth.principal import Principal
 from auth.services import current_auth
+from auth.tokens import one_time
 from auth.tokens.pair import TokenPair
 from auth.users import Credential
 from config import Settings
@@ -69,6 +71,7 @@ def change_password() -> dict[str, Any]:
             now=clock.now(),
         )
         if tokens is not None:
+            auth.wake_sender()
             devices.remember(auth, credential.user.id, client)
         return tokens
 
@@ -88,8 +91,9 @@ def _change(
 ) -> TokenPair | None:
     """Store the new hash, revoke every session of the user, and return the tokens of a new session.
 
-    Who has stolen a token of any of the sessions is out, too. Returns None if the password hash was replaced
-    meanwhile. Raises ApiError `token_invalid` if the principal's session has ended. Nothing is stored then.
+    Who has stolen a token of any of the sessions is out, too, and every link that was mailed is void. Returns
+    None if the password hash was replaced meanwhile. Raises ApiError `token_invalid` if the principal's
+    session has ended. Nothing is stored then.
     """
     user = credential.user
     with transaction(cur):
@@ -98,6 +102,13 @@ def _change(
             return None
         if not sessions.revoke_all(cur, principal):
             raise principal.session_ended()
+        # Account takeover: who knew the old password may wait for a link, or have an address pending. Also
+        # without mail: it may be on again before a link expires, and a pending address never expires.
+        one_time.void(cur, user.id)
+        emails.forget_pending(cur, user.id)
+        if settings.mail:
+            details = notices.details(client, now)
+            outbox.queue_notice(cur, "password_changed", user_id=user.id, details=details)
         return sign_in.open_session(
             cur, user, password_hash=new_hash, client=client, settings=settings, now=now
         )
