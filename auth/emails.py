@@ -48,3 +48,10 @@ def set_pending(
     )
     row = cur.fetchone()
     return row[0] if row else None
+
+
+def forget_pending(cur: Cursor, user_id: int) -> None:
+    """Keep the email of a user, whatever was pending."""
+    cur.execute(
+        "UPDATE auth_emails SET pending = NULL WHERE user_id = %s AND pending IS NOT NULL", (user_id,)
+    )

@@ -172,6 +172,25 @@ def _revoke(cur: Cursor, principal: Principal, *, kept_id: int | None) -> bool:
     return cur.fetchone() is not None
 
 
+def revoke_all_of_user(cur: Cursor, user_id: int) -> None:
+    """Revoke every session of a user. The transaction holds a lock on the user's row."""
+    cur.execute(
+        """
+        WITH locked AS (
+            SELECT id
+            FROM auth_sessions
+            WHERE user_id = %s
+            ORDER BY id
+            FOR UPDATE
+        )
+        DELETE FROM auth_sessions
+        USING locked
+        WHERE auth_sessions.id = locked.id
+        """,
+        (user_id,),
+    )
+
+
 def revoke_surplus(cur: Cursor, user_id: int, *, keep: int, at_most: int, now: datetime) -> None:
     """Revoke up to `at_most` live sessions of a user, but none of the newest `keep`.
 

@@ -209,3 +209,12 @@ def replace_hash(cur: Cursor, user_id: int, *, old: str, new: str) -> bool:
     """Store a new password hash. Returns False if the old one was replaced meanwhile (compare and swap)."""
     cur.execute("UPDATE users SET password = %s WHERE id = %s AND password = %s", (new, user_id, old))
     return cur.rowcount == 1
+
+
+def set_hash(cur: Cursor, user_id: int, *, email: str, new: str) -> bool:
+    """Store a new password hash, whatever the old one. Lock the user's row until the transaction ends.
+
+    Returns False if the user is gone or has another email now.
+    """
+    cur.execute("UPDATE users SET password = %s WHERE id = %s AND email = %s", (new, user_id, email))
+    return cur.rowcount == 1

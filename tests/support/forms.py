@@ -8,6 +8,7 @@ import pytest
 from auth.errors import ApiError
 from auth.features.login import Login as Login
 from auth.features.password import PasswordChange
+from auth.features.password_reset import PasswordReset, forgotten_email
 from auth.features.profile import ProfileChange
 from auth.features.registration import Registration
 from auth.fields import required_text
@@ -42,6 +43,8 @@ READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "DELETE /api/auth/me": lambda body: required_text(body, "password"),
     "PUT /api/auth/me/password": read_password_change,
     "POST /api/auth/email/verify": lambda body: required_text(body, "token"),
+    "POST /api/auth/password/forgot": forgotten_email,
+    "POST /api/auth/password/reset": lambda body: PasswordReset.from_body(body, password_min_length=8),
     "POST /api/auth/refresh": lambda body: required_text(body, "refresh_token"),
     "POST /api/auth/logout": lambda body: required_text(body, "refresh_token"),
 }
