@@ -1,10 +1,13 @@
 """Verification, changes and the deletion of one user at once, and what happens between two statements."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 import bcrypt
+import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -15,7 +18,7 @@ from db import Cursor
 from tests.support import PASSWORD
 from tests.support.actor import NEW_PASSWORD, TOKEN_INVALID, Actor, refusal
 from tests.support.database import Sql
-from tests.support.races import at_once, deadlocks, statuses, wait_for_both
+from tests.support.races import at_once, deadlocks, statuses, wait_for_both, wait_until_blocked
 from tests.support.verification import OTHER, addresses, change_email, new_token, queued, resend, verify
 
 THIRD = "ada@example.net"
@@ -100,6 +103,18 @@ def test_link_that_a_change_of_the_email_voids_meanwhile_changes_nothing(
 
     assert (change.status_code, verification.status_code) == (200, 400)
     assert addresses(sql) == ("ada@example.com", None, THIRD)
+
+
+def test_resend_of_a_user_who_is_deleted_meanwhile_is_401(
+    settings: Settings, service: Flask, ada: Actor
+) -> None:
+    with closing(psycopg2.connect(settings.db_url)) as conn, ThreadPoolExecutor(1) as threads:
+        conn.cursor().execute("DELETE FROM users")
+        answer = threads.submit(resend, ada.through(service.test_client()))
+        wait_until_blocked(settings.db_url, 1)
+        conn.commit()
+
+    assert refusal(answer.result()) == TOKEN_INVALID
 
 
 def before_pending(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
