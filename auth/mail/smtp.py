@@ -158,11 +158,11 @@ def _failures(*, speaks_of_server: bool) -> Iterator[None]:
     """Turn a failure of the network into a MailError."""
     try:
         yield
-    except (OSError, UnicodeError) as error:  # UnicodeError: the host is no host name
+    except OSError as error:
         raise MailError(_sentence(error), speaks_of_server=speaks_of_server) from None
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: OSError) -> str:
     match error:
         case TimeoutError():
             return "the mail server is silent or too slow"
@@ -174,10 +174,8 @@ def _sentence(error: Exception) -> str:
             return "the mail server closed the connection"
         case smtplib.SMTPException():
             return "the mail server does not speak SMTP"
-        case OSError():
-            return f"the mail server cannot be reached: {error.strerror or type(error).__name__}"
         case _:
-            return "the mail server's name is no host name"
+            return f"the mail server cannot be reached: {error.strerror or type(error).__name__}"
 
 
 def _plain_response(username: str, password: str) -> str:

@@ -15,7 +15,7 @@ TEMPLATES = Templates(None)
 LINK = SAMPLES["link"]
 FRONTEND = SAMPLES["frontend_url"]
 LINK_KINDS = [kind for kind, values in KINDS.items() if "link" in values]
-NOTICES = [kind for kind in KINDS if kind not in LINK_KINDS]
+NOTICES = [kind for kind, values in KINDS.items() if "time" in values]
 HEADERS = ["Auto-Submitted", "Content-Language", "Content-Type", "Date", "From", "MIME-Version"]
 HEADERS += ["Message-ID", "Subject", "To"]
 

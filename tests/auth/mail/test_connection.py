@@ -153,8 +153,6 @@ def test_addresses_share_the_time(server: MailServer, monkeypatch: pytest.Monkey
     ("url", "text"),
     [
         ("smtp://127.0.0.1:1", "the mail server cannot be reached: Connection refused"),
-        ("smtp://a..b", "the mail server's name is no host name"),
-        (f"smtp://{'a' * 70}.example", "the mail server's name is no host name"),
     ],
 )
 def test_server_that_is_not_there(url: str, text: str) -> None:

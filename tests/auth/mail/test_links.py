@@ -32,8 +32,9 @@ def written(database: Database, kind: str, recipient: str, user_id: int | None =
     database.write(outbox.queue, NewMail(kind, recipient, user_id, {"ip": "192.0.2.1"}))
     mail = database.write(outbox.claim)
     assert mail
+    letter = database.write(links.letter, mail, settings=SETTINGS, now=NOW)
     database.write(outbox.remove, mail)
-    return database.write(links.letter, mail, settings=SETTINGS, now=NOW)
+    return letter
 
 
 def owner_of(database: Database, letter: Letter, *, seconds: int = 0) -> tuple[int, str] | None:

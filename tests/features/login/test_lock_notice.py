@@ -34,6 +34,7 @@ def home(service: Flask) -> FlaskClient:
     """Ada's browser, in which she has registered at home."""
     browser = client_at(service, HOME)
     Actor(browser).register()
+    letters(service)  # without the mail that verifies the address
     return browser
 
 

@@ -78,8 +78,8 @@ def test_bad_address_is_one_sentence(run: Run, server: MailServer, address: str)
 
 
 def test_broken_template_is_one_sentence_with_its_file(run: Run, server: MailServer, tmp_path: Path) -> None:
-    (tmp_path / "test.txt").write_text("Subject: {{ nam }}\n")
     app = service_with(server.url, mail_templates=tmp_path, mail_from=sender("no-reply@example.com"))
+    (tmp_path / "test.txt").write_text("Subject: {{ nam }}\n")  # after the check at the start
 
     status, output = run("send-test", ADDRESS, app=app)
 
