@@ -205,5 +205,5 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_username_lower_key ON users
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_user_id_idx ON auth_sessions (user_id);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_valid_until_idx ON auth_sessions (valid_until);
-CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_outbox_due_at_idx ON auth_outbox (due_at);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_outbox_due_at_idx ON auth_outbox (due_at) WHERE NOT given_up;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_outbox_user_id_idx ON auth_outbox (user_id);
