@@ -7,10 +7,10 @@ import click
 from flask.cli import with_appcontext
 
 from auth.blueprint import bp
-from auth.mail import outbox
+from auth.mail import waiting
 from auth.mail.messages import ComposeError, Templates
-from auth.mail.outbox import WaitingMail
 from auth.mail.smtp import MailError, Transport
+from auth.mail.waiting import WaitingMail
 from auth.services import current_auth
 from db import DatabaseUnavailable
 from runtime import clock
@@ -35,7 +35,7 @@ def retry() -> None:
     """Make every mail that waits due now, also those that were given up, which get another day."""
     _require_mail()
     with _database_errors():
-        count = current_auth().database.write(outbox.retry)
+        count = current_auth().database.write(waiting.retry)
     click.echo(f"Mails that are due now: {count}")
 
 
@@ -63,8 +63,8 @@ def _show() -> None:
     _require_mail()
     database = current_auth().database
     with _database_errors():
-        mails = database.read(outbox.waiting, at_most=MAX_LINES)
-        total = database.read(outbox.length) if len(mails) == MAX_LINES else len(mails)
+        mails = database.read(waiting.find_all, at_most=MAX_LINES)
+        total = database.read(waiting.count) if len(mails) == MAX_LINES else len(mails)
     for each in mails:
         click.echo(_printable(_line(each)))
     if total > len(mails):

@@ -75,7 +75,7 @@ def test_given_database_and_key_are_used_and_no_postgresql_is_started(
 
     claims = jwt.decode(token, SECRET_KEY, algorithms=["HS256"])
     assert run_sql(url, "SELECT id, username FROM users") == [(claims["id"], "ada")]
-    assert not (tree / ".data").exists()
+    assert [path.name for path in (tree / ".data").iterdir()] == ["mails"]
 
 
 def test_given_database_that_is_down_does_not_stop_the_start(tree: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from auth.mail import outbox
+from auth.mail import outbox, waiting
 from db import Database
 from tests.features.mail_admin.conftest import Queue, Run
 from tests.support.database import Sql
@@ -72,7 +72,7 @@ def test_retry_leaves_a_mail_alone_that_a_worker_sends(
     assert outcome == (0, "Mails that are due now: 0\n")
     assert claimed(database) == []
     database.write(outbox.remove, mail)
-    assert database.read(outbox.length) == 0
+    assert database.read(waiting.count) == 0
 
 
 def test_retry_makes_the_mail_of_a_killed_worker_due(
