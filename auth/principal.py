@@ -57,20 +57,11 @@ class Principal:
         cur.execute(_PRINCIPAL + statement, parameters | vars(self))
 
     def select(self, cur: Cursor, columns: str) -> None:
-        """Execute a statement that returns columns of the user's rows, or no row as `execute` says.
+        """Execute a statement that returns columns of the user's row, or no row as `execute` says.
 
-        columns: of users and auth_emails. Most requests run this statement. PostgreSQL plans it faster than a
-        join with `principal`.
+        Most requests run this statement. PostgreSQL plans it faster than a join with `principal`.
         """
-        cur.execute(
-            f"""
-            SELECT {columns}
-            FROM users
-            LEFT JOIN auth_emails ON auth_emails.user_id = users.id
-            WHERE {_IS_PRINCIPAL}
-            """,
-            vars(self),
-        )
+        cur.execute(f"SELECT {columns} FROM users WHERE {_IS_PRINCIPAL}", vars(self))
 
     def session_ended(self) -> ApiError:
         """Return the refusal of a principal whose user is gone or whose session has ended."""
