@@ -36,12 +36,17 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
         shared=shared_slots.inherited(settings.hash_slots, waiting=settings.hash_queue),
     )
     sender = _sender(settings, database)
-    app.extensions["auth"] = Auth(settings, database, passwords, Throttle(settings, database), sender)
+    throttle = Throttle(settings, database, sender.wake if sender else _do_nothing)
+    app.extensions["auth"] = Auth(settings, database, passwords, throttle, sender)
     background.add(app, partial(housekeeping.start, database))
     if sender:
         background.add(app, sender.start, sender.stop)
     error_handlers.init_app(app)
     app.register_blueprint(bp)
+
+
+def _do_nothing() -> None:
+    """Stand in for the wake-up of a sender while mail is off."""
 
 
 def _sender(settings: Settings, database: Database) -> Sender | None:

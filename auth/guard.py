@@ -81,11 +81,10 @@ def require_found(result: T | None) -> T:
     return result
 
 
-def require_feature(group: T | None) -> T:
-    """Return the settings of a feature. Raises ApiError `feature_off` if they are None."""
+def require_feature(group: object) -> None:
+    """Raise ApiError `feature_off` if the settings of a feature are None."""
     if group is None:
         raise ApiError("feature_off")
-    return group
 
 
 def current_client() -> Client:

@@ -108,7 +108,7 @@ def _change(
         emails.forget_pending(cur, user.id)
         if settings.mail:
             details = notices.details(client, now)
-            outbox.queue_notice(cur, "password_changed", user_id=user.id, details=details)
+            outbox.queue_notice(cur, notices.PASSWORD_CHANGED, user_id=user.id, details=details)
         return sign_in.open_session(
             cur, user, password_hash=new_hash, client=client, settings=settings, now=now
         )

@@ -129,7 +129,7 @@ def _reset(
         one_time.void(cur, user_id)
         emails.set_verified(cur, user_id, owner.email)
         details = notices.details(client, now)
-        outbox.queue_notice(cur, "password_reset", user_id=user_id, details=details)
+        outbox.queue_notice(cur, notices.PASSWORD_RESET, user_id=user_id, details=details)
         if settings.rate_limits:
             # In the transaction: a lock that outlives the reset would keep the owner out. And at its end: a
             # charge to these budgets holds no other lock, so that each waits for the other briefly at most.

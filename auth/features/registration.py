@@ -77,8 +77,7 @@ def register() -> tuple[dict[str, Any], int]:
         now=clock.now(),
     )
     auth.wake_sender()
-    if tokens:
-        devices.remember(auth, user.id, client)
+    devices.remember(auth, user.id, client)
     return responses.registration(user, tokens), 201
 
 

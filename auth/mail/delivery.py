@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from auth.mail import links, outbox, retries, values
+from auth.mail import links, notices, outbox, retries, values
 from auth.mail.links import Letter
 from auth.mail.messages import BadRecipient, BrokenTemplate, Templates
 from auth.mail.outbox import CLAIM_SECONDS, QueuedMail
 from auth.mail.smtp import MailError
 from auth.throttling import counters, keys
 from auth.throttling.counters import Charge
-from auth.throttling.log_limit import LogLimit
+from auth.users import User
 from config import Settings
-from db import Cursor, Database, DatabaseUnavailable
+from db import Database, DatabaseUnavailable, StatementRefused
 from runtime import clock
+from runtime.log_limit import LogLimit
 from runtime.mail_settings import MailSettings
 
 Deliver = Callable[..., None]  # (message, *, recipient); raises MailError
@@ -71,8 +72,11 @@ class Delivery:
                 log.warning("mail_claim_over %s: left to the next try", _label(mail))
                 return
             self.deliver(message, recipient=letter.recipient)
-        except DatabaseUnavailable:
-            self._let_go(mail)
+        except DatabaseUnavailable as exc:
+            if isinstance(exc, StatementRefused):  # of this mail alone, such as a right that is missing
+                self._try_later(mail, _one_line(exc))
+                return
+            self._end_claim(mail)
             raise
         except Exception as exc:  # noqa: BLE001 - no mail may stop the others
             self._note_failure(mail, exc)
@@ -82,17 +86,26 @@ class Delivery:
 
     def _letter(self, mail: QueuedMail) -> Letter | None:
         """Return what to write. Returns None, and removes the mail, if it is not to be sent."""
-        if not self._has_budget(mail):
+        user = self._database.read(links.find_user, mail)
+        if user and not self._has_budget(mail, user):
             self._remove(mail, "mailbox_limit")
             return None
-        letter = self._database.write(_letter, mail, settings=self._mail_settings())
+        letter = None
+        if user:
+            settings = self._mail_settings()
+            letter = self._database.write(links.letter, mail, settings=settings, now=clock.now())
         if letter is None:
             self._remove(mail, "mail_dropped")
         return letter
 
-    def _has_budget(self, mail: QueuedMail) -> bool:
-        """Charge the mailbox for a mail that a stranger may have caused, at its first try."""
-        if mail.kind not in links.PAGES or mail.tries > 1 or not self._settings.rate_limits:
+    def _has_budget(self, mail: QueuedMail, user: User) -> bool:
+        """Charge the mailbox for a mail that a stranger may have caused, at its first try.
+
+        Attack (mail bombing): whoever registers the address of somebody else causes notices as well. A notice
+        to a verified address is free, or an attacker could use the budget up to suppress the notice.
+        """
+        is_free = mail.kind not in links.PAGES and (user.email_verified or mail.kind == notices.EMAIL_CHANGED)
+        if is_free or mail.tries > 1 or not self._settings.rate_limits:
             return True
         key = keys.mailbox(mail.recipient, key=self._settings.secret_key)
         charge = Charge(key, self._mail_settings().limit_mailbox, "rate_limited")
@@ -173,7 +186,7 @@ class Delivery:
                 *(_label(mail), mail.tries, cause, outbox.KEPT.days),
             )
 
-    def _let_go(self, mail: QueuedMail) -> None:
+    def _end_claim(self, mail: QueuedMail) -> None:
         """End the claim early. Without a database it ends by itself."""
         seconds = retries.pause_seconds(0, jitter=_jitter())
         try:
@@ -182,10 +195,6 @@ class Delivery:
             )
         except DatabaseUnavailable:
             return
-
-
-def _letter(cur: Cursor, mail: QueuedMail, *, settings: MailSettings) -> Letter | None:
-    return links.letter(cur, mail, settings=settings, now=clock.now())
 
 
 def _label(mail: QueuedMail) -> str:

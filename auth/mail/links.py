@@ -31,17 +31,31 @@ class Letter:
     expires_seconds: int = 0
 
 
+def find_user(cur: Cursor, mail: QueuedMail) -> User | None:
+    """Return the user whom a mail is for. Returns None if the mail has no reason any more.
+
+    It has none if the user is gone, or, for a mail with a link, does not have the address or has verified it.
+    """
+    if mail.user_id is not None:
+        user = users.find_by_id(cur, mail.user_id)
+    else:
+        user = users.find_by_email(cur, mail.recipient) if mail.kind in PAGES else None
+    if user and mail.kind in PAGES and not _address_of(user, mail):
+        return None
+    return user
+
+
 def letter(cur: Cursor, mail: QueuedMail, *, settings: MailSettings, now: datetime) -> Letter | None:
     """Return what to write for a queued mail. A mail with a link gets a new token here.
 
-    now: aware. Returns None if the mail has no reason any more: the user is gone, or does not have the
-    address, or has verified it; and if another worker has claimed the mail since.
+    now: aware. Returns None if `find_user` does, or if another worker has claimed the mail meanwhile.
     """
-    if mail.kind not in PAGES:
-        owner = users.find_by_id(cur, mail.user_id) if mail.user_id is not None else None
-        return Letter(mail.kind, owner, mail.recipient, mail.details) if owner else None
+    user = find_user(cur, mail)
+    if user is None or mail.kind not in PAGES:
+        return Letter(mail.kind, user, mail.recipient, mail.details) if user else None
     with transaction(cur):
-        user = _locked_user(cur, mail)
+        users.lock(cur, user.id)
+        user = users.find_by_id(cur, user.id)  # as the row is once it is locked
         recipient = user and _address_of(user, mail)
         if user is None or not recipient:
             return None
@@ -55,18 +69,6 @@ def letter(cur: Cursor, mail: QueuedMail, *, settings: MailSettings, now: dateti
     # Behind the #: browsers keep the fragment to themselves, so that no server logs the token.
     link = f"{settings.frontend_url}/{PAGES[mail.kind]}#token={token}"
     return Letter(mail.kind, user, recipient, mail.details, link, seconds)
-
-
-def _locked_user(cur: Cursor, mail: QueuedMail) -> User | None:
-    """Return the user of a mail as the row is once it is locked."""
-    user_id = mail.user_id
-    if user_id is None:
-        user = users.find_by_email(cur, mail.recipient)
-        if user is None:
-            return None
-        user_id = user.id
-    users.lock(cur, user_id)
-    return users.find_by_id(cur, user_id)
 
 
 def _address_of(user: User, mail: QueuedMail) -> str | None:

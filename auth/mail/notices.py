@@ -8,6 +8,7 @@ from auth.mail import names, outbox
 from auth.mail.outbox import NewMail
 from db import Cursor
 
+PASSWORD_CHANGED, PASSWORD_RESET, EMAIL_CHANGED = "password_changed", "password_reset", "email_changed"
 ACCOUNT_LOCKED, NEW_DEVICE = "account_locked", "new_device"
 
 

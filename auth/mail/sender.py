@@ -11,9 +11,9 @@ import time
 from auth.mail import messages, outbox
 from auth.mail.delivery import Deliver, Delivery, ServerUnavailable
 from auth.mail.messages import Templates
-from auth.throttling.log_limit import LogLimit
 from config import Settings
 from db import Database, DatabaseUnavailable
+from runtime.log_limit import LogLimit
 
 POLL_SECONDS = 5.0  # about, for the mails of processes that were killed, and those that are due again
 
@@ -59,8 +59,10 @@ class Sender:
             self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while True:
             self._wake.clear()
+            if self._stopping.is_set():  # race: stop() sets this before its wake-up, which clear() may undo
+                return
             try:
                 self._send_all_due()
             except ServerUnavailable as exc:
@@ -74,10 +76,7 @@ class Sender:
                 log.exception("mail_sender_failed")  # the thread must not end
                 self._stopping.wait(_poll_seconds())
             else:
-                if (
-                    not self._stopping.is_set()
-                ):  # race: the clear() above may have undone the wake-up of stop()
-                    self._wake.wait(_poll_seconds())
+                self._wake.wait(_poll_seconds())
 
     def _send_all_due(self) -> None:
         while not self._stopping.is_set():

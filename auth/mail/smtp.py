@@ -16,7 +16,7 @@ DELIVERY_SECONDS = 30.0
 DATA_SHARE = 1 / 3  # of the time must be left when the message itself goes out
 MAX_REPLY_CHARACTERS = 200
 
-_SERVER_CODES = {421, 530}  # "service not available" and "authentication required" meet every mail
+_LOGIN_REQUIRED = 530  # the operator can mend that
 _NO_ADDRESS = "the recipient's address is no address that a mail can go to"
 _NO_UTF8 = "the recipient's address is not ASCII, and the mail server does not offer SMTPUTF8"
 _NO_STARTTLS = "the mail server does not offer STARTTLS"
@@ -136,11 +136,11 @@ def _require(
     code, text = reply
     if code // 100 == digit:
         return
+    # Also 421 ("service not available"): a server that says so to some recipients must not stop all mails.
     is_of_mail = command in ("RCPT", "DATA", "the message") and code // 100 in (4, 5)
-    is_of_mail = is_of_mail and code not in _SERVER_CODES
     raise MailError(
         f"the mail server answered {command} with {code}: {_one_line(text, hidden)}",
-        is_permanent=is_of_mail and code // 100 == 5,
+        is_permanent=is_of_mail and code // 100 == 5 and code != _LOGIN_REQUIRED,
         speaks_of_server=not is_of_mail,
     )
 

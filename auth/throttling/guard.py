@@ -18,11 +18,11 @@ from auth.principal import Principal
 from auth.throttling import attempts, counters, keys
 from auth.throttling.attempts import Attempt
 from auth.throttling.counters import Balance, Charged
-from auth.throttling.log_limit import LogLimit
 from auth.users import Credential
 from config import Settings
 from db import Cursor, Database, DatabaseUnavailable, PoolFull
 from runtime import clock
+from runtime.log_limit import LogLimit
 
 REFUSAL_SECONDS = 0.02  # from the arrival of the request to its refusal; a look-up takes a few milliseconds
 WRITE_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try
@@ -36,12 +36,13 @@ log = logging.getLogger("auth")
 class Throttle:
     """The limits of one app. Without RATE_LIMITS every attempt passes, without a statement.
 
-    The methods raise ApiError `rate_limited` or `too_many_attempts`.
+    wake_sender: has a notice sent at once. The methods raise ApiError `rate_limited` or `too_many_attempts`.
     """
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, wake_sender: Callable[[], None]) -> None:
         self._settings = settings
         self._database = database
+        self._wake_sender = wake_sender
         self._refusals = LogLimit()
 
     def login(
@@ -140,6 +141,7 @@ class Throttle:
         details = notices.details(client, clock.now())
         try:
             self._write_patiently(notices.queue_lock, user_id, details)
+            self._wake_sender()
         except DatabaseUnavailable as exc:  # the answer is that of every other failure
             log.warning("notice_not_queued account=%s: %s", user_id, exc)
 
@@ -153,8 +155,8 @@ class Throttle:
     ) -> None:
         """Run `query` as soon as the pool has room. Raises PoolFull if the pool stays full.
 
-        A storm may fill the pool, and a success that is not given back would count as a failure. Few threads
-        pause: each has needed a hash slot before.
+        A storm may fill the pool. A success that is not given back would count as a failure, and a lock comes
+        once. Few threads pause: each has needed a hash slot before.
         """
         for pause in WRITE_PAUSES:
             time.sleep(pause)

@@ -103,4 +103,4 @@ def test_deletion_of_a_user_deletes_what_is_known_of_the_addresses(
 
     ada.delete()
 
-    assert sql("SELECT FROM auth_emails") == []
+    assert sql("SELECT * FROM auth_emails") == []

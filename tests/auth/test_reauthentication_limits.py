@@ -187,7 +187,7 @@ def test_deletion_succeeds_while_its_budgets_cannot_be_forgotten(
     monkeypatch.setattr(auth.database, "write", fail_to_forget)
 
     assert ada.delete().status_code == 204
-    assert sql("SELECT FROM users") == []
+    assert sql("SELECT * FROM users") == []
     assert "limits_not_updated: the database went away" in [line["message"] for line in log_lines]
 
 

@@ -28,7 +28,12 @@ def connected(url: str) -> Iterator[Sql]:
     def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         with conn.cursor() as cur:
             cur.execute(statement, parameters or None)
-            return cur.fetchall() if cur.description else []
+            if not cur.description:
+                assert not (cur.statusmessage or "").startswith("SELECT"), (
+                    "rows without columns are no rows here"
+                )
+                return []
+            return cur.fetchall()
 
     try:
         yield run

@@ -6,7 +6,6 @@ from flask import Flask
 
 from auth.mail import links, outbox
 from auth.mail.links import Letter
-from db import Cursor
 from runtime import clock
 from runtime.mail_settings import MailSettings, sender, smtp_url
 
@@ -26,15 +25,11 @@ def letters(app: Flask) -> list[Letter]:
     auth = app.extensions["auth"]
     written = []
     while mail := auth.database.write(outbox.claim):
-        letter = auth.database.write(_written, mail, settings=auth.settings.mail)
+        letter = auth.database.write(links.letter, mail, settings=auth.settings.mail, now=clock.now())
         if letter:
             written.append(letter)
         auth.database.write(outbox.remove, mail)
     return written
-
-
-def _written(cur: Cursor, mail: outbox.QueuedMail, *, settings: MailSettings) -> Letter | None:
-    return links.letter(cur, mail, settings=settings, now=clock.now())
 
 
 def token_of(letter: Letter) -> str:

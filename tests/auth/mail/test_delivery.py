@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from auth.mail import delivery, outbox
+from auth.mail import delivery, outbox, smtp
+from auth.mail.connection import QUIT_SECONDS
 from auth.mail.messages import BrokenTemplate
+from auth.mail.outbox import CLAIM_SECONDS
 from tests.support.actor import Actor, ClientOf
 from tests.support.apps import messages
 from tests.support.database import Sql
@@ -225,6 +227,32 @@ def test_claim_that_is_old_is_left_to_the_next_worker(
     assert office.rows("auth_outbox::TEXT") == before
     [line] = messages(log_lines, "WARNING")
     assert line.startswith("mail_claim_over ")
+
+
+def test_delivery_that_begins_in_time_ends_before_the_claim() -> None:
+    note_seconds = 30  # a restart of PostgreSQL
+
+    assert delivery.BEGIN_SECONDS + smtp.DELIVERY_SECONDS + QUIT_SECONDS + note_seconds < CLAIM_SECONDS
+
+
+def test_statement_that_is_refused_fails_its_mail_alone(
+    office: Office, ada: Actor, sql: Sql, log_lines: LogLines
+) -> None:
+    sql("ALTER TABLE auth_one_time_tokens ADD CONSTRAINT refusal CHECK (purpose <> 'verify_email') NOT VALID")
+    try:
+        office.queue("verify_email", user_id=ada.id)
+        office.send_next()
+        postponed = office.rows()
+        office.let_pass("25 hours")
+        office.send_next()
+    finally:
+        sql("ALTER TABLE auth_one_time_tokens DROP CONSTRAINT refusal")
+
+    [(tries, given_up, error)] = postponed
+    assert (tries, given_up) == (1, False)
+    assert "sqlstate=23514" in error
+    assert office.rows("given_up") == [(True,)]
+    assert [line for line in messages(log_lines, "WARNING") if line.startswith("mail_given_up ")]
 
 
 def test_slow_worker_does_not_void_the_link_of_the_one_that_took_over(

@@ -1,6 +1,7 @@
 """What a queued mail becomes: a letter to the address that its user has, with a new token, or nothing."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,10 +11,12 @@ from auth.mail import links, outbox
 from auth.mail.links import Letter
 from auth.mail.outbox import NewMail
 from auth.tokens import one_time
+from config import Settings
 from db import Database
 from tests.support.actor import Actor
-from tests.support.database import Sql
+from tests.support.database import Sql, held_open
 from tests.support.mails import mail_settings, token_of
+from tests.support.races import wait_until_blocked
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
 SETTINGS = mail_settings(verify_expires_seconds=7200, reset_expires_seconds=600)
@@ -116,7 +119,7 @@ def test_reset_of_an_address_that_nobody_has_is_no_letter(
     service: Database, ada: Actor, sql: Sql, typed: str
 ) -> None:
     assert written(service, RESET, typed) is None
-    assert sql("SELECT FROM auth_one_time_tokens") == []
+    assert sql("SELECT * FROM auth_one_time_tokens") == []
 
 
 def test_letters_beyond_ascii_do_not_fold(service: Database, ada: Actor, sql: Sql) -> None:
@@ -189,4 +192,18 @@ def test_notice_goes_to_its_recipient_without_a_link(service: Database, ada: Act
     assert letter
     assert (letter.kind, letter.recipient, letter.user.id) == ("email_changed", "old@example.com", ada.id)
     assert (letter.link, letter.expires_seconds, letter.details) == ("", 0, {"ip": "192.0.2.1"})
-    assert sql("SELECT FROM auth_one_time_tokens") == []
+    assert sql("SELECT * FROM auth_one_time_tokens") == []
+
+
+def test_letter_waits_for_whoever_changes_its_user(
+    service: Database, settings: Settings, ada: Actor, sql: Sql
+) -> None:
+    """Race (TOCTOU): the address would change between the look at it and the token for it."""
+    service.write(outbox.queue, NewMail(VERIFY, EMAIL, ada.id))
+    mail = service.write(outbox.claim)
+    assert mail
+    with ThreadPoolExecutor(1) as threads:
+        with held_open(settings.db_url, "SELECT id FROM users FOR NO KEY UPDATE"):
+            letter = threads.submit(service.write, links.letter, mail, settings=SETTINGS, now=NOW)
+            wait_until_blocked(settings.db_url, 1)
+        assert letter.result(timeout=5)

@@ -43,14 +43,38 @@ def test_refused_mail_leaves_the_link_of_the_last_one_valid(office: Office, ada:
     assert sql("SELECT token_hash::TEXT FROM auth_one_time_tokens") == before
 
 
-def test_notices_are_never_limited(office: Office, ada: Actor, sql: Sql) -> None:
+@pytest.mark.parametrize(
+    ("kind", "is_verified", "count"),
+    [
+        pytest.param("new_device", True, 6, id="verified"),
+        pytest.param("new_device", False, 3, id="not verified"),
+        pytest.param("password_changed", False, 3, id="not verified, another kind"),
+        pytest.param("email_changed", False, 6, id="to the former address"),
+    ],
+)
+def test_notices_to_a_verified_address_are_free(
+    office: Office, ada: Actor, sql: Sql, kind: str, is_verified: bool, count: int
+) -> None:
+    if is_verified:
+        sql("INSERT INTO auth_emails (user_id, verified) VALUES (%s, %s)", ada.id, ADDRESS)
     for _ in range(6):
-        office.queue("new_device", user_id=ada.id)
+        office.queue(kind, user_id=ada.id)
 
     for _ in range(6):
         office.send_next()
 
-    assert len(office.post.sent) == 6
+    assert len(office.post.sent) == count
+    assert office.rows() == []
+
+
+def test_mail_that_has_no_reason_is_not_charged(office: Office, ada: Actor, sql: Sql) -> None:
+    for _ in range(4):
+        office.queue("reset_password", "nobody@example.com")
+
+    for _ in range(4):
+        office.send_next()
+
+    assert (office.rows(), office.post.sent) == ([], [])
     assert sql("SELECT count(*) FROM auth_throttle WHERE key LIKE 'mailbox %%'") == [(0,)]
 
 

@@ -14,6 +14,7 @@ from auth.mail.sender import Sender
 from db import Cursor, Database, DatabaseUnavailable
 from tests.support.actor import Actor
 from tests.support.apps import NO_DATABASE, messages
+from tests.support.database import Sql
 from tests.support.outgoing import ADDRESS, TEMPLATES, Office, Post, busy, server_down
 
 LogLines = list[dict[str, Any]]
@@ -54,6 +55,13 @@ def eventually(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.fixture
+def ada(ada: Actor, sql: Sql) -> Actor:
+    """A user who has verified the email: notices to it are free."""
+    sql("INSERT INTO auth_emails (user_id, verified) SELECT id, email FROM users")
+    return ada
 
 
 def test_wake_up_sends_everything_that_is_due_at_once(office: Office, ada: Actor, no_poll: None) -> None:

@@ -7,6 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from auth.mail import notices as module
+from auth.mail.sender import Sender
 from auth.passwords import PasswordHasher
 from auth.throttling import guard
 from db import DatabaseUnavailable, PoolFull
@@ -57,6 +58,17 @@ def test_owner_gets_one_mail_when_the_lock_begins(service: Flask, stranger: Flas
     assert [(told["ip"], told["device"]) for told in details(sql)] == [(ELSEWHERE, "")]
     [letter] = letters(service)
     assert (letter.kind, letter.recipient, letter.link) == (*NOTICE[::2], "")
+
+
+def test_lock_wakes_the_sender(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    wakes: list[Sender] = []
+    monkeypatch.setattr(Sender, "wake", lambda self: wakes.append(self))  # before the service is made
+    stranger, sql = request.getfixturevalue("stranger"), request.getfixturevalue("sql")
+    wakes.clear()
+
+    guess_patiently(stranger, sql, 6)
+
+    assert len(wakes) == 1
 
 
 def test_lock_that_ended_mails_again_when_it_begins_again(

@@ -71,7 +71,7 @@ def test_registration_without_a_hash_slot_is_given_back(make_database: MakeDatab
     client = client_at(app_without_hash_slots(url))
 
     assert [register(client, "ada") for _ in range(150)] == ["busy"] * 150
-    assert run_sql(url, "SELECT FROM auth_throttle WHERE full_at > clock_timestamp()") == []
+    assert run_sql(url, "SELECT key FROM auth_throttle WHERE full_at > clock_timestamp()") == []
 
 
 def test_registrations_and_failed_logins_have_limits_of_their_own(client_of: ClientOf) -> None:

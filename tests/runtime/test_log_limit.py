@@ -1,6 +1,6 @@
 """A log line about a key once in a minute, in bounded memory."""
 
-from auth.throttling.log_limit import MAX_KEYS, LogLimit
+from runtime.log_limit import MAX_KEYS, LogLimit
 from tests.support.races import at_once
 
 
