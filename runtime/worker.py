@@ -9,6 +9,7 @@ import errno
 import math
 import os
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from gunicorn.workers.base import Worker
 
 from runtime.answering import AnsweringThreads
 from runtime.client_connection import ClientConnection
+from runtime.declarations import ConfigError
 from runtime.request_buffer import Request
 
 MAX_BUFFER_BYTES = 32 * 1024 * 1024  # of unanswered requests, on all connections together
@@ -28,6 +30,7 @@ MAX_BUFFER_BYTES = 32 * 1024 * 1024  # of unanswered requests, on all connection
 LARGE_BODY_BYTES = 8 * 1024
 MAX_LARGE_WAITING = 32
 TURN_SECONDS = 1.0
+RELOAD_PAUSE_SECONDS = 2.0
 
 
 class BufferingWorker(Worker):
@@ -51,6 +54,22 @@ class BufferingWorker(Worker):
         self._incomplete_bytes = 0
         self._next_second = 0.0
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application. If that fails, a worker that replaces another one ends, and is replaced.
+
+        gunicorn ends the whole service when a worker cannot load the application. This is right at the start.
+        Later somebody may have broken a file, while the other workers serve on.
+        """
+        try:
+            super().load_wsgi()
+        except Exception as exc:
+            if self.age <= self.cfg.workers:
+                raise
+            is_told = isinstance(exc, ConfigError)
+            self.log.error("worker_not_loaded: the others serve on: %s", exc, exc_info=not is_told)
+            time.sleep(RELOAD_PAUSE_SECONDS)
+            sys.exit(1)
 
     def run(self) -> None:
         """Serve until gunicorn stops this worker, then finish the requests that have begun."""
