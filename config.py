@@ -169,7 +169,7 @@ class Settings:
         default=Rate(100, "10m"),
         help="Registrations that reached the hash, for each client address.",
     )
-    mail: MailSettings | None = optional_group("Mail", MailSettings)
+    mail: MailSettings | None = optional_group("Mail", MailSettings, switch="SMTP_URL")
     log_level: str = setting(
         settings.log_level,
         group=LOGGING,
@@ -213,7 +213,9 @@ class Settings:
         default=32,
         help="Requests of a process that may wait for a hash slot, half of one address; more get 503 `busy`.",
     )
-    unknown_names: tuple[str, ...] = ()  # variables in .env that resemble the ones above
+    doubts: tuple[
+        str, ...
+    ] = ()  # a sentence for each variable that is set and ignored, although it looks meant
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -222,22 +224,17 @@ class Settings:
         Raises ConfigError with every bad variable, not only the first.
         """
         known = declarations.declarations(cls)
-        unknown = tuple(environment.slips(environ, known, FOREIGN_WORDS))
+        doubts = (*environment.slips(environ, known, FOREIGN_WORDS), *declarations.unused(cls, environ))
         values, problems = declarations.read(cls, environ)
         if problems:
-            raise ConfigError(problems, [environment.doubt(name, known) for name in unknown])
+            raise ConfigError(problems, doubts)
         if values.get("debug"):
             values["log_level"] = "DEBUG"
         workers = values.setdefault(
             "gunicorn_workers", capacity.workers(values.get("db_pool_size", capacity.POOL_SIZE))
         )
         values.setdefault("db_pool_size", capacity.pool_size(workers))
-        return cls(**values, unknown_names=unknown)
-
-    def doubts(self) -> list[str]:
-        """Return a sentence for every name in `.env` that is perhaps meant for this service but unknown."""
-        known = declarations.declarations(type(self))
-        return [environment.doubt(name, known) for name in self.unknown_names]
+        return cls(**values, doubts=doubts)
 
 
 def read_environment(directory: Path | None = None) -> dict[str, str]:

@@ -20,9 +20,9 @@ log = logging.getLogger("app")
 
 
 def warn_operator(settings: Settings) -> None:
-    """Log one line for each setting that is unknown or insecure."""
-    for doubt in settings.doubts():
-        log.warning("unknown_setting: %s", doubt)
+    """Log one line for each setting that is ignored or insecure."""
+    for doubt in settings.doubts:
+        log.warning("ignored_setting: %s", doubt)
     for warning in insecure_settings(settings, os.environ):
         log.warning("insecure_setting: %s", warning)
     # PyJWT warns of a short key as well, with every token.

@@ -70,11 +70,15 @@ class Declaration:
 
 @dataclass(frozen=True)
 class OptionalGroup:
-    """The settings of a feature that is off until its required settings are set."""
+    """The settings of a feature that may be off. switch: the variable of the group that switches it on."""
 
     title: str
     settings_class: type
+    switch: str
     field: str = ""
+
+    def is_on(self, environ: Mapping[str, str]) -> bool:
+        return bool(settings.bare(environ.get(self.switch, "")))
 
 
 def setting(
@@ -110,12 +114,13 @@ def setting(
     return field(default=default, repr=not secret, metadata=metadata)
 
 
-def optional_group(title: str, settings_class: type) -> Any:
+def optional_group(title: str, settings_class: type, *, switch: str) -> Any:
     """Return a dataclass field for the settings of a feature that is off by default.
 
-    The field is None as long as all settings of `settings_class` are unset. At least one is required.
+    switch: a variable of `settings_class`. As long as it is unset, the field is None, and the other variables
+    are ignored. With it the required ones have to be set.
     """
-    return field(default=None, metadata={_KEY: OptionalGroup(title, settings_class)})
+    return field(default=None, metadata={_KEY: OptionalGroup(title, settings_class, switch)})
 
 
 def declarations(settings_class: type) -> tuple[Declaration, ...]:
@@ -141,7 +146,7 @@ def read(
     problems: dict[str, str] = {}
     for member in _members(settings_class):
         if isinstance(member, OptionalGroup):
-            values[member.field], group_problems = _read_group(member.settings_class, environ)
+            values[member.field], group_problems = _read_group(member, environ)
             problems |= group_problems
             continue
         text = member.text_in(environ)
@@ -155,17 +160,24 @@ def read(
     return values, problems
 
 
-def _read_group(settings_class: type, environ: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
-    """Return an optional group and its problems. The group is None if it is unset or has a problem.
+def unused(settings_class: type, environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that is set although its group is off: somebody may rely on it."""
+    groups = [member for member in _members(settings_class) if isinstance(member, OptionalGroup)]
+    return [
+        f"{declaration.variable} has no effect: {group.switch} is not set."
+        for group in groups
+        if not group.is_on(environ)
+        for declaration in declarations(group.settings_class)
+        if declaration.text_in(environ)
+    ]
 
-    A setting of a group that is off is a problem: the operator relies on something that has no effect.
-    """
-    group = declarations(settings_class)
-    set_names = [declaration.variable for declaration in group if declaration.text_in(environ)]
-    if not set_names:
+
+def _read_group(group: OptionalGroup, environ: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+    """Return the settings of an optional group and its problems. Returns None if it is off or bad."""
+    if not group.is_on(environ):
         return None, {}
-    values, problems = read(settings_class, environ, missing=f"is required with {', '.join(set_names)}")
-    return (None if problems else settings_class(**values)), problems
+    values, problems = read(group.settings_class, environ, missing=f"is required with {group.switch}")
+    return (None if problems else group.settings_class(**values)), problems
 
 
 def _members(settings_class: type) -> Iterator[Declaration | OptionalGroup]:

@@ -31,7 +31,7 @@ def read(path: Path, known: Sequence[Declaration]) -> dict[str, str]:
 
 
 def slips(names: Iterable[str], known: Sequence[Declaration], foreign_words: Iterable[str]) -> list[str]:
-    """Return the names that are unknown but perhaps meant for this service.
+    """Return a sentence for each name that is unknown but perhaps meant for this service.
 
     Such a name resembles a known one, or begins with the same word. foreign_words: first words that other
     programs use as well.
@@ -39,14 +39,13 @@ def slips(names: Iterable[str], known: Sequence[Declaration], foreign_words: Ite
     variables = {declaration.variable for declaration in known}
     first_words = {variable.partition("_")[0] for variable in variables} - set(foreign_words)
     return [
-        name
+        _doubt(name, known)
         for name in names
         if name not in variables and (name.partition("_")[0] in first_words or _meant(name, known))
     ]
 
 
-def doubt(name: str, known: Sequence[Declaration]) -> str:
-    """Return the sentence that tells an operator of a slip."""
+def _doubt(name: str, known: Sequence[Declaration]) -> str:
     meant = _meant(name, known)
     return f"{name} in .env is no variable of this service" + (f": is {meant} meant?" if meant else ".")
 

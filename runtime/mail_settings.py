@@ -160,7 +160,7 @@ def _unquoted(text: str) -> str:
 
 @dataclass(frozen=True)
 class MailSettings:
-    """The settings of mail. Settings.mail is None as long as they are unset: mail is off."""
+    """The settings of mail. Settings.mail is None as long as SMTP_URL is unset: mail is off."""
 
     smtp: SmtpServer = setting(
         smtp_url,

@@ -238,7 +238,7 @@ def test_settings_cannot_be_changed() -> None:
     ],
 )
 def test_name_in_the_env_file_that_looks_like_ours_is_warned_about(name: str, meant: str | None) -> None:
-    (doubt,) = settings_of(**{name: "hunter2"}).doubts()
+    (doubt,) = settings_of(**{name: "hunter2"}).doubts
 
     asked = f": is {meant} meant?" if meant else "."
     assert doubt == f"{name} in .env is no variable of this service{asked}"
@@ -258,4 +258,17 @@ def test_name_that_looks_like_a_missing_one_is_told_with_it() -> None:
     "name", ["POSTGRES_PASSWORD", "FLASK_APP", "COMPOSE_PROJECT_NAME", "REDIS_URL", "API_KEY", "TZ", "PATH"]
 )
 def test_name_in_the_env_file_for_another_program_is_no_concern(name: str) -> None:
-    assert settings_of(**{name: "x"}).doubts() == []
+    assert settings_of(**{name: "x"}).doubts == ()
+
+
+def test_variable_of_mail_without_the_mail_server_is_a_doubt() -> None:
+    settings = settings_of(REQUIRE_VERIFIED_EMAIL="hunter2", SMTP_URL=" ")
+
+    assert settings.mail is None
+    assert settings.doubts == ("REQUIRE_VERIFIED_EMAIL has no effect: SMTP_URL is not set.",)
+
+
+def test_mail_server_takes_the_sender_and_the_frontend() -> None:
+    rule = "is required with SMTP_URL"
+
+    assert problems(SMTP_URL="smtp://localhost") == {"MAIL_FROM": rule, "FRONTEND_URL": rule}

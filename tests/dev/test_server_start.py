@@ -99,7 +99,7 @@ def test_env_example_as_it_is_serves_and_a_slip_in_it_is_told(used_tree: Path) -
         health = requests.get(f"{started.url}/health", timeout=10)
 
     assert health.status_code == 200
-    assert "unknown_setting: JWT_EXPIRE_SECONDS in .env is no variable" in started.output()
+    assert "ignored_setting: JWT_EXPIRE_SECONDS in .env is no variable" in started.output()
 
 
 def test_port_of_root_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,9 +101,9 @@ def test_new_setting_needs_its_declaration_only() -> None:
     assert OneMore.from_env(REQUIRED | {"LOG_BYTES": "7"}) == OneMore(
         **vars(Settings.from_env(REQUIRED)), log_bytes=7
     )
-    assert OneMore.from_env(REQUIRED | {"LOG_BITES": "7"}).doubts() == [
-        "LOG_BITES in .env is no variable of this service: is LOG_BYTES meant?"
-    ]
+    assert OneMore.from_env(REQUIRED | {"LOG_BITES": "7"}).doubts == (
+        "LOG_BITES in .env is no variable of this service: is LOG_BYTES meant?",
+    )
     assert "| `LOG_BYTES` | `5` | Longest line of the log. From 1 to 9. |" in settings_docs.markdown_tables(
         known
     )

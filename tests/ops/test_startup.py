@@ -115,3 +115,14 @@ def test_start_logs_the_warning_in_one_line(
         True
     ] * count
     assert "\n" not in "".join(lines)
+
+
+def test_start_logs_one_line_for_each_variable_that_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {"DB_URL": "postgresql://localhost/users", "SECRET_KEY": KEY, "LIMIT_MAILBOX": "1/hunter2"}
+
+    warn_operator(Settings.from_env(environ | {"LOG_LEVL": "hunter2"}))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "ignored_setting: LOG_LEVL in .env is no variable of this service: is LOG_LEVEL meant?",
+        "ignored_setting: LIMIT_MAILBOX has no effect: SMTP_URL is not set.",
+    ]

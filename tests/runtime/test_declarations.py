@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from runtime.declarations import Computed, ConfigError, declarations, optional_group, read, setting
+from runtime.declarations import Computed, ConfigError, declarations, optional_group, read, setting, unused
 from runtime.settings import WholeNumber, switch
 
 
@@ -22,7 +22,7 @@ class SampleSettings:
         WholeNumber(1, 9), group="Basics", default=Computed(lambda: 4, "half"), help="A size."
     )
     debug: bool = setting(switch, group="Basics", name="FLASK_DEBUG", default=False, help="The debugger.")
-    mail: MailSettings | None = optional_group("Mail", MailSettings)
+    mail: MailSettings | None = optional_group("Mail", MailSettings, switch="SMTP_URL")
     seen: tuple[str, ...] = ()  # no setting
 
 
@@ -78,23 +78,36 @@ def test_required_setting_that_is_blank_is_a_problem(text: str) -> None:
 def test_every_problem_is_reported_in_the_order_of_the_declarations() -> None:
     environ = {
         "MAIL_RETRIES": "0",
-        "MAIL_FROM": "ada@example.com",
+        "SMTP_URL": "smtp://mail.example",
         "FLASK_DEBUG": "x",
         "SIZE": "0",
         "KEY": "",
     }
 
-    assert list(problems(**environ)) == ["KEY", "SIZE", "FLASK_DEBUG", "SMTP_URL", "MAIL_RETRIES"]
+    assert list(problems(**environ)) == ["KEY", "SIZE", "FLASK_DEBUG", "MAIL_FROM", "MAIL_RETRIES"]
 
 
 def test_group_of_which_nothing_is_set_is_none() -> None:
     assert sample(MAIL_RETRIES=" ").mail is None
 
 
-def test_setting_of_a_group_that_is_off_asks_for_the_required_ones() -> None:
-    rule = "is required with MAIL_RETRIES"
+@pytest.mark.parametrize("retries", ["5", "0"], ids=["good", "bad"])
+def test_value_in_a_group_that_is_off_is_ignored_and_told(retries: str) -> None:
+    environ = {"MAIL_RETRIES": retries, "MAIL_FROM": "ada@example.com", "SMTP_URL": '" "\n'}
 
-    assert problems(MAIL_RETRIES="5") == {"SMTP_URL": rule, "MAIL_FROM": rule}
+    assert sample(**environ).mail is None
+    assert unused(SampleSettings, environ) == [
+        "MAIL_FROM has no effect: SMTP_URL is not set.",
+        "MAIL_RETRIES has no effect: SMTP_URL is not set.",
+    ]
+
+
+def test_every_value_of_a_group_that_is_on_has_an_effect() -> None:
+    assert unused(SampleSettings, MAIL | {"MAIL_RETRIES": "5", "SIZE": "2"}) == []
+
+
+def test_group_of_which_nothing_is_set_is_not_told() -> None:
+    assert unused(SampleSettings, {"MAIL_RETRIES": " ", "SIZE": "2"}) == []
 
 
 def test_group_with_its_required_settings_is_read() -> None:
@@ -110,12 +123,8 @@ def test_group_with_its_required_settings_has_defaults() -> None:
     assert mail.retries == 3
 
 
-def test_group_of_which_a_part_is_set_names_what_is_missing() -> None:
+def test_group_that_is_on_names_what_is_missing() -> None:
     assert problems(SMTP_URL="smtp://mail.example") == {"MAIL_FROM": "is required with SMTP_URL"}
-
-
-def test_bad_value_of_a_group_that_is_off_is_a_problem() -> None:
-    assert problems(MAIL_RETRIES="0")["MAIL_RETRIES"] == "must be a whole number from 1 to 9"
 
 
 def test_bad_value_of_a_group_that_is_on_is_a_problem() -> None:

@@ -91,7 +91,7 @@ def test_name_in_the_process_environment_is_no_concern(
     dot_env.write_text(f"DB_URL={DB_URL}\nSECRET_KEY={KEY}\n")
     monkeypatch.setenv("DB_PORT", "tcp://10.0.0.1:5432")  # as Kubernetes does for a service called db
 
-    assert Settings.from_env(read_environment(dot_env.parent)).doubts() == []
+    assert Settings.from_env(read_environment(dot_env.parent)).doubts == ()
 
 
 @pytest.mark.parametrize(
