@@ -3,13 +3,15 @@
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 import click
 from jwt.warnings import InsecureKeyLengthWarning
 
 from config import MIN_KEY_BYTES, MIN_SAFE_BCRYPT_ROUNDS, SAMPLE_SECRET_KEY, Settings
 from db import Database, DatabaseUnavailable, leaves_encryption_open
+from runtime.mail_settings import NO_TLS, MailSettings, is_loopback
 from runtime.settings import bare
 
 SAMPLE_SECRET_KEYS = frozenset(
@@ -53,7 +55,21 @@ def insecure_settings(settings: Settings, environ: Mapping[str, str]) -> list[st
         )
     if settings.bcrypt_rounds < MIN_SAFE_BCRYPT_ROUNDS:
         sentences.append(f"BCRYPT_ROUNDS is below {MIN_SAFE_BCRYPT_ROUNDS}: stolen hashes are cheap to guess")
+    if settings.mail:
+        sentences += _insecure_mail(settings.mail)
     return sentences
+
+
+def _insecure_mail(mail: MailSettings) -> Iterator[str]:
+    """Yield a sentence for each setting of mail that lets others read a password or a token."""
+    if mail.smtp.password and mail.smtp.security == NO_TLS and not is_loopback(mail.smtp.host):
+        yield "SMTP_URL has a password and ?tls=off: the password travels unencrypted; leave out ?tls=off"
+    frontend = urlsplit(mail.frontend_url)
+    if frontend.scheme == "http" and not is_loopback(frontend.hostname or ""):
+        yield (
+            "FRONTEND_URL begins with http://: the page that gets the token of a link can be replaced on its"
+            " way; use https://"
+        )
 
 
 def apply_schema(database: Database) -> None:

@@ -67,7 +67,7 @@ def smtp_url(raw: str) -> SmtpServer:
         raise ValueError(_SMTP_RULE)
     if is_smtps:
         security = IMPLICIT_TLS
-    elif tls == [("tls", "off")] or (not tls and _is_loopback(host)):
+    elif tls == [("tls", "off")] or (not tls and is_loopback(host)):
         security = NO_TLS
     else:
         security = STARTTLS
@@ -106,6 +106,14 @@ def folder(raw: str) -> Path:
     return path
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine. Names are not looked up."""
+    address = _ip_address(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback if address else host.lower() == "localhost"
+
+
 def _split(raw: str, rule: str) -> SplitResult:
     """Return the parts of a URL. urlsplit alone would drop line ends without a word."""
     if not raw.isprintable() or " " in raw:
@@ -130,13 +138,6 @@ def _is_host(text: str) -> bool:
     """Return whether a text is a host name or an IP address."""
     is_name = len(text) <= MAX_HOST_CHARACTERS and bool(_HOST.fullmatch(text))
     return is_name or _ip_address(text) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    address = _ip_address(host)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address.is_loopback if address else host.lower() == "localhost"
 
 
 def _ip_address(text: str) -> IPv4Address | IPv6Address | None:

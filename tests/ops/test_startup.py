@@ -8,6 +8,8 @@ import pytest
 
 from config import Settings
 from ops.startup import insecure_settings, warn_operator
+from runtime.mail_settings import frontend_url, smtp_url
+from tests.support.mails import mail_settings
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -100,6 +102,47 @@ def test_database_on_another_host_without_sslmode_warns(
         [True] * is_open
     )
     assert "hunter2" not in str(warnings)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_open"),
+    [
+        pytest.param("smtp://user:hunter2@mail.example?tls=off", True, id="name"),
+        pytest.param("smtp://user:hunter2@192.0.2.1:25?tls=off", True, id="IPv4"),
+        pytest.param("smtp://user:hunter2@[2001:db8::1]?tls=off", True, id="IPv6"),
+        pytest.param("smtp://mail.example?tls=off", False, id="no login"),
+        pytest.param("smtp://user:hunter2@mail.example", False, id="STARTTLS"),
+        pytest.param("smtps://user:hunter2@mail.example", False, id="implicit TLS"),
+        pytest.param("smtp://user:hunter2@LocalHost?tls=off", False, id="localhost"),
+        pytest.param("smtp://user:hunter2@[::1]", False, id="loopback address"),
+    ],
+)
+def test_password_to_a_mail_server_without_tls_warns(url: str, is_open: bool) -> None:
+    warnings = warnings_of(mail=mail_settings(smtp=smtp_url(url)))
+
+    assert [warning.startswith("SMTP_URL has a password and ?tls=off") for warning in warnings] == (
+        [True] * is_open
+    )
+    assert "hunter2" not in str(warnings)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_open"),
+    [
+        pytest.param("http://app.example.com", True, id="name"),
+        pytest.param("http://App.example.com:8000/users", True, id="port and path"),
+        pytest.param("http://[2001:db8::1]:3000", True, id="IPv6"),
+        pytest.param("https://app.example.com", False, id="https"),
+        pytest.param("http://localhost:3000", False, id="localhost"),
+        pytest.param("http://[::1]:3000", False, id="loopback address"),
+    ],
+)
+def test_links_to_a_frontend_without_tls_warn(url: str, is_open: bool) -> None:
+    warnings = warnings_of(mail=mail_settings(frontend_url=frontend_url(url)))
+
+    assert [warning.startswith("FRONTEND_URL begins with http://") for warning in warnings] == (
+        [True] * is_open
+    )
 
 
 @pytest.mark.parametrize(("mode", "count"), [("", 1), ("require", 0)])
