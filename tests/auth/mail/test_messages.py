@@ -41,6 +41,27 @@ def test_mail_has_a_text_and_an_html_part_in_utf_8(kind: str) -> None:
         assert FRONTEND in part.get_content()
 
 
+@pytest.mark.parametrize(
+    "absent", [(), ("name", "username", "ip", "device")], ids=["all values", "few values"]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_parts_say_the_same(kind: str, absent: tuple[str, ...]) -> None:
+    message = compose(kind, dict.fromkeys(absent, ""))
+
+    both = parts(message)
+    page = Page(both["text/html"]).text.replace("\u201c", '"').replace("\u201d", '"')
+    below_the_button = r"\s+If the button does not work, copy this address into your browser:"
+    of_page = re.sub(below_the_button, ":", page).split()
+    assert of_page == f"{message['Subject']} {both['text/plain']}".split()
+
+
+@pytest.mark.parametrize("kind", LINK_KINDS)
+def test_link_does_not_show_the_address_of_its_mail(kind: str) -> None:
+    both = parts(compose(kind, {"address": "victim+buy.at.evil.com@gmail.com"}))
+
+    assert "evil" not in both["text/plain"] + both["text/html"]
+
+
 @pytest.mark.parametrize("kind", LINK_KINDS)
 def test_link_stands_alone_in_the_text_and_behind_a_button_in_the_html(kind: str) -> None:
     both = parts(compose(kind))
