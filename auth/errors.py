@@ -24,7 +24,9 @@ REGISTRY = {
     "refresh_reused": Failure(401, "The session was ended for your safety, please log in again."),
     "wrong_password": Failure(403, "The current password is not right."),
     "email_not_verified": Failure(
-        403, "Please verify your email address first: follow the link that was mailed to you."
+        403,
+        "Please verify your email address first: open the link in the mail, or reset your password to get a"
+        " new one.",
     ),
     "feature_off": Failure(404, "This service does not offer that."),
     "not_found": Failure(404, "There is nothing at this address."),
