@@ -23,7 +23,7 @@ def init_app(app: Flask, database: Database) -> None:
 
     @app.cli.command("purge")
     def purge() -> None:
-        """Remove the sessions that are over, and the budgets of throttling that are full again."""
+        """Remove expired sessions and links, full budgets of throttling, and mails older than a week."""
         removed = 0
         try:
             for count in housekeeping.batches(database):

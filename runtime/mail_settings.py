@@ -208,8 +208,8 @@ class MailSettings:
     limit_mailbox: Rate = setting(
         rate,
         default=Rate(3, "1h"),
-        help="Mails with a link to one address, if `RATE_LIMITS` is on. Beyond it the answer is the same, and"
-        " no mail goes out.",
+        help="Mails to one address, if `RATE_LIMITS` is on: those with a link, and notices if the address is"
+        " not verified. Beyond it the answer is the same, and no mail goes out.",
     )
     mail_templates: Path | None = setting(
         folder,

@@ -151,6 +151,24 @@ def test_printed_statement_shows_the_budgets_of_an_account_and_an_address(
     assert all(3500 < full_in_seconds <= 3600 for _, full_in_seconds, *_ in budgets)
 
 
+def test_printed_statement_counts_the_users_who_are_not_verified(make_database: MakeDatabase) -> None:
+    (statement,) = blocks(OPERATING, "sql", containing="not_verified")
+    url = make_database()
+    Database(url).apply_schema()
+    run_sql(
+        url,
+        "INSERT INTO users (username, email, password)"
+        " SELECT name, name || '@example.com', '-' FROM unnest('{ada,bob,eve,grace}'::TEXT[]) AS name",
+    )
+    run_sql(
+        url,
+        "INSERT INTO auth_emails (user_id, verified, pending)"
+        " VALUES (1, 'ada@example.com', NULL), (2, 'former@example.com', NULL), (3, NULL, 'new@example.com')",
+    )
+
+    assert run_sql(url, statement) == [(3, 4)]
+
+
 @pytest.mark.parametrize(
     "code",
     sorted(
