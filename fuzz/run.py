@@ -40,6 +40,10 @@ def main() -> int:
             "SECRET_KEY": "a-key-for-the-fuzzer-of-32-bytes",
             "BCRYPT_ROUNDS": "4",
             **service.UNREACHED_LIMITS,
+            "SMTP_URL": "smtp://127.0.0.1:1",  # nothing listens there: the mails wait
+            "MAIL_FROM": "Fuzz <fuzz@example.com>",
+            "FRONTEND_URL": "http://localhost:3000",
+            "LIMIT_MAIL_REQUESTS": "999999/1s",
         }
         running = stack.enter_context(service.running(folder / "log", **environ))
         clean = _run_command(running, folder)
