@@ -76,7 +76,9 @@ def _show() -> None:
 def _require_mail() -> MailSettings:
     settings = current_auth().settings.mail
     if settings is None:
-        raise click.ClickException("Mail is off: SMTP_URL is not set.")
+        raise click.ClickException(
+            "Mail is off: SMTP_URL is not set. `make run` without it keeps its mails in .data/mails."
+        )
     return settings
 
 
