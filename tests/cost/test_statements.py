@@ -58,25 +58,20 @@ def test_register_is_one_transaction(recorded: RecordedService) -> None:
     assert verbs(statements) == [CHARGE, "BEGIN", "INSERT", "INSERT", "WITH", "COMMIT"]
 
 
-@pytest.fixture(scope="module")
-def with_mail(record: Callable[..., RecordedService]) -> RecordedService:
-    return record("with_mail", mail=mail_settings())
-
-
-def test_register_with_mail_is_one_insert_more(with_mail: RecordedService) -> None:
-    statements = with_mail.statements(Actor(with_mail.ada.client, "bob").register)
+def test_register_with_mail_is_one_insert_more(mailing: RecordedService) -> None:
+    statements = mailing.statements(Actor(mailing.ada.client, "bob").register)
 
     assert verbs(statements) == [CHARGE, "BEGIN", "INSERT", "INSERT", "WITH", "INSERT", "COMMIT"]
 
 
-def test_verification_is_one_look_up_and_one_transaction(with_mail: RecordedService) -> None:
-    eve, client = Actor(with_mail.ada.client, "eve").register(), with_mail.ada.client
-    token = new_token(with_mail.app)
-    first = with_mail.statements(lambda: verify(client, token))
+def test_verification_is_one_look_up_and_one_transaction(mailing: RecordedService) -> None:
+    eve, client = Actor(mailing.ada.client, "eve").register(), mailing.ada.client
+    token = new_token(mailing.app)
+    first = mailing.statements(lambda: verify(client, token))
     change_email(eve)
-    token = new_token(with_mail.app)
-    change = with_mail.statements(lambda: verify(client, token))
-    refusal = with_mail.statements_of_a_refusal(lambda: verify(client, token))
+    token = new_token(mailing.app)
+    change = mailing.statements(lambda: verify(client, token))
+    refusal = mailing.statements_of_a_refusal(lambda: verify(client, token))
 
     head = ["SELECT", "BEGIN", "SELECT", "SELECT", "UPDATE"]
     assert verbs(first) == [*head, "INSERT", "COMMIT"]
@@ -84,15 +79,15 @@ def test_verification_is_one_look_up_and_one_transaction(with_mail: RecordedServ
     assert verbs(refusal) == ["SELECT", CHARGE]
 
 
-def test_resend_is_one_charge_and_one_statement(with_mail: RecordedService) -> None:
-    assert verbs(with_mail.statements(lambda: resend(with_mail.ada))) == [CHARGE, "WITH"]
+def test_resend_is_one_charge_and_one_statement(mailing: RecordedService) -> None:
+    assert verbs(mailing.statements(lambda: resend(mailing.ada))) == [CHARGE, "WITH"]
 
 
-def test_change_of_the_email_with_mail_is_one_transaction(with_mail: RecordedService) -> None:
-    user = Actor(with_mail.ada.client, "grace").register()
+def test_change_of_the_email_with_mail_is_one_transaction(mailing: RecordedService) -> None:
+    user = Actor(mailing.ada.client, "grace").register()
 
-    change = with_mail.statements(lambda: change_email(user, "grace@example.org"))
-    name = with_mail.statements(lambda: user.change_profile(first_name="Grace"))
+    change = mailing.statements(lambda: change_email(user, "grace@example.org"))
+    name = mailing.statements(lambda: user.change_profile(first_name="Grace"))
 
     assert verbs(change) == [
         *["SELECT", CHARGE, "SELECT", CHARGE, SETTLE],

@@ -28,7 +28,7 @@ def test_token_is_neither_in_a_dump_nor_in_the_log(
     office: Office, ada: Actor, sql: Sql, kind: str, log_lines: list[dict[str, Any]]
 ) -> None:
     logging.getLogger().setLevel("DEBUG")
-    tokens, dumps = [], []
+    dumps = []
 
     def look() -> None:
         dumps.append(dump_of(sql))
@@ -40,9 +40,8 @@ def test_token_is_neither_in_a_dump_nor_in_the_log(
         office.make_due()
         office.send_next()
         dumps.append(dump_of(sql))
-    tokens = [text.partition("#token=")[2].split()[0] for text in office.post.texts()]
 
-    [token] = tokens
+    [token] = [text.partition("#token=")[2].split()[0] for text in office.post.texts()]
     assert len(token) == 43
     for spelling in spellings_of(token):
         assert spelling not in "\n".join(dumps)
