@@ -213,9 +213,7 @@ class Settings:
         default=32,
         help="Requests of a process that may wait for a hash slot, half of one address; more get 503 `busy`.",
     )
-    doubts: tuple[
-        str, ...
-    ] = ()  # a sentence for each variable that is set and ignored, although it looks meant
+    doubts: tuple[str, ...] = ()  # a sentence for each variable that is set, but ignored
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
