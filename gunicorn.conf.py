@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
@@ -79,6 +80,8 @@ graceful_timeout = 20
 # Of it, for the threads that answer no request: a mail that goes out is finished. The requests come first.
 STOP_SECONDS = 8.0
 RESERVE_SECONDS = 1.0  # for the last lines of the log
+# A worker that is older has loaded the application. One that cannot ends after RELOAD_PAUSE_SECONDS.
+LOADED_SECONDS = 30.0
 keepalive = settings.keepalive_seconds
 control_socket_disable = True
 # Attack: a client on a loopback address, which gunicorn trusts by default, sets SCRIPT_NAME or the scheme
@@ -146,6 +149,13 @@ def log_capacity(cfg: Config) -> None:
         log.warning("GUNICORN_THREADS should be above %d, or a storm may stop /health", waiting_threads)
     if settings.debug:
         log.warning("FLASK_DEBUG only means LOG_LEVEL=DEBUG here: no debugger under gunicorn")
+
+
+def pre_fork(server: Arbiter, worker: BufferingWorker) -> None:
+    """Tell a new worker whether others serve; gunicorn calls this in the first process."""
+    others: list[Any] = list(server.WORKERS.values())
+    worker.made_at = time.monotonic()
+    worker.others_serve = any(other.made_at < worker.made_at - LOADED_SECONDS for other in others)
 
 
 def post_worker_init(worker: BufferingWorker) -> None:

@@ -163,6 +163,7 @@ CREATE TABLE IF NOT EXISTS auth_outbox (
     due_at TIMESTAMPTZ NOT NULL DEFAULT statement_timestamp(), -- of the next try; a worker that tries moves it
     tries INTEGER NOT NULL DEFAULT 0,
     last_error TEXT NOT NULL DEFAULT '',
+    is_charged BOOLEAN NOT NULL DEFAULT FALSE,                 -- to the budget of the mailbox
     given_up BOOLEAN NOT NULL DEFAULT FALSE
 );
 

@@ -25,8 +25,8 @@ REGISTRY = {
     "wrong_password": Failure(403, "The current password is not right."),
     "email_not_verified": Failure(
         403,
-        "Please verify your email address first: open the link in the mail, or reset your password to get a"
-        " new one.",
+        "Please verify your email address first: open the link that we mailed to you. If it does not work,"
+        " reset your password: that verifies the address, too.",
     ),
     "feature_off": Failure(404, "This service does not offer that."),
     "not_found": Failure(404, "There is nothing at this address."),

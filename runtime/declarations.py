@@ -42,7 +42,8 @@ class Declaration:
     kind: turns the text into the value; raises ValueError with the rule that the text breaks.
     help: what the setting is for, in sentences, for the documentation. group: the heading above it there.
     default: MISSING if the setting is required. example: the value that .env.example shows instead.
-    is_exact: whether whitespace and quotes around the text belong to the value.
+    is_exact: whether whitespace and quotes around the text belong to the value. is_rule: whether the service
+    must not start if the setting has no effect, because somebody relies on it.
     other_names: variables by which other services know the setting.
     """
 
@@ -55,6 +56,7 @@ class Declaration:
     example: str = ""
     is_secret: bool = False
     is_exact: bool = False
+    is_rule: bool = False
     other_names: tuple[str, ...] = ()
 
     @property
@@ -91,11 +93,12 @@ def setting(
     example: str = "",
     secret: bool = False,
     exact: bool = False,
+    rule: bool = False,
     other_names: tuple[str, ...] = (),
 ) -> Any:
     """Return a dataclass field for one setting; see Declaration. name: the field's name in capitals if empty.
 
-    secret: the value is left out of the repr of the dataclass.
+    secret: the value is left out of the repr of the dataclass. rule: see is_rule of Declaration.
     """
     declaration = Declaration(
         kind,
@@ -106,6 +109,7 @@ def setting(
         example=example,
         is_secret=secret,
         is_exact=exact,
+        is_rule=rule,
         other_names=other_names,
     )
     metadata = {_KEY: declaration}
@@ -168,14 +172,25 @@ def unused(settings_class: type, environ: Mapping[str, str]) -> list[str]:
         for group in groups
         if not group.is_on(environ)
         for declaration in declarations(group.settings_class)
-        if declaration.text_in(environ)
+        if declaration.text_in(environ) and (not declaration.is_rule or _is_default(declaration, environ))
     ]
+
+
+def _is_default(declaration: Declaration, environ: Mapping[str, str]) -> bool:
+    """Return whether a setting has its default, because it is unset or because it says the same."""
+    text = declaration.text_in(environ)
+    try:
+        return not text or bool(declaration.kind(text) == declaration.default)
+    except ValueError:
+        return False
 
 
 def _read_group(group: OptionalGroup, environ: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
     """Return the settings of an optional group and its problems. Returns None if it is off or bad."""
     if not group.is_on(environ):
-        return None, {}
+        rules = [each for each in declarations(group.settings_class) if each.is_rule]
+        broken = [each.variable for each in rules if not _is_default(each, environ)]
+        return None, dict.fromkeys(broken, f"has no effect without {group.switch}")
     values, problems = read(group.settings_class, environ, missing=f"is required with {group.switch}")
     return (None if problems else group.settings_class(**values)), problems
 

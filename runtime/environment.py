@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
+from runtime import settings
 from runtime.declarations import ConfigError, Declaration
 
 MIN_SIMILARITY = 0.8  # of a slip to the name that is meant; 1 is equality
@@ -72,7 +73,11 @@ def _read_file(path: Path) -> dict[str, str]:
     bindings = list(parse_stream(StringIO(text)))
     if bad_lines := [_line_number(binding) for binding in bindings if binding.error]:
         raise ConfigError({f"{path}, line {', '.join(bad_lines)},": "cannot be read: NAME=value is expected"})
-    return {binding.key: binding.value for binding in bindings if binding.key and binding.value}
+    return {
+        binding.key: binding.value
+        for binding in bindings
+        if binding.key and binding.value and settings.bare(binding.value)
+    }
 
 
 def _line_number(binding: Binding) -> str:

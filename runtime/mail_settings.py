@@ -188,6 +188,7 @@ class MailSettings:
     require_verified_email: bool = setting(
         switch,
         default=False,
+        rule=True,
         help="Whether a login takes a verified email. A registration then opens no session.",
     )
     verify_expires_seconds: int = setting(

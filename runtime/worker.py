@@ -30,16 +30,19 @@ MAX_BUFFER_BYTES = 32 * 1024 * 1024  # of unanswered requests, on all connection
 LARGE_BODY_BYTES = 8 * 1024
 MAX_LARGE_WAITING = 32
 TURN_SECONDS = 1.0
-RELOAD_PAUSE_SECONDS = 2.0
+RELOAD_PAUSE_SECONDS = 5.0
 
 
 class BufferingWorker(Worker):
     """A main loop, which alone reads sockets, and at most `threads` threads, which run the application.
 
-    killed_at: when gunicorn kills a worker that is told to stop; of time.monotonic().
+    made_at and killed_at: when gunicorn makes a worker, and when it kills one that is told to stop; of
+    time.monotonic(). others_serve: whether others had loaded the application when this one was made.
     """
 
+    made_at = 0.0
     killed_at = math.inf
+    others_serve = False
 
     def init_process(self) -> None:
         self.poller = DefaultSelector()
@@ -56,18 +59,18 @@ class BufferingWorker(Worker):
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application. If that fails, a worker that replaces another one ends, and is replaced.
+        """Load the application. If that fails while others serve, this worker ends, and is replaced.
 
-        gunicorn ends the whole service when a worker cannot load the application. This is right at the start.
-        Later somebody may have broken a file, while the other workers serve on.
+        gunicorn ends the whole service when a worker cannot load the application. This is right at the start,
+        and when nobody serves. But somebody may have broken a file later, while other workers serve on.
         """
         try:
             super().load_wsgi()
         except Exception as exc:
-            if self.age <= self.cfg.workers:
+            if not self.others_serve:
                 raise
             is_told = isinstance(exc, ConfigError)
-            self.log.error("worker_not_loaded: the others serve on: %s", exc, exc_info=not is_told)
+            self.log.error("worker_not_loaded: others serve, and it is tried again: %s", exc, exc_info=not is_told)
             time.sleep(RELOAD_PAUSE_SECONDS)
             sys.exit(1)
 

@@ -262,10 +262,10 @@ def test_name_in_the_env_file_for_another_program_is_no_concern(name: str) -> No
 
 
 def test_variable_of_mail_without_the_mail_server_is_a_doubt() -> None:
-    settings = settings_of(REQUIRE_VERIFIED_EMAIL="hunter2", SMTP_URL=" ")
+    settings = settings_of(LIMIT_MAILBOX="hunter2", SMTP_URL=" ")
 
     assert settings.mail is None
-    assert settings.doubts == ("REQUIRE_VERIFIED_EMAIL has no effect: SMTP_URL is not set.",)
+    assert settings.doubts == ("LIMIT_MAILBOX has no effect: SMTP_URL is not set.",)
 
 
 def test_mail_server_takes_the_sender_and_the_frontend() -> None:

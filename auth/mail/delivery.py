@@ -19,7 +19,7 @@ from auth.throttling import counters, keys
 from auth.throttling.counters import Charge
 from auth.users import User
 from config import Settings
-from db import Database, DatabaseUnavailable, StatementRefused
+from db import Cursor, Database, DatabaseUnavailable, StatementRefused, transaction
 from runtime import clock
 from runtime.log_limit import LogLimit
 from runtime.mail_settings import MailSettings
@@ -99,17 +99,16 @@ class Delivery:
         return letter
 
     def _has_budget(self, mail: QueuedMail, user: User) -> bool:
-        """Charge the mailbox for a mail that a stranger may have caused, at its first try.
+        """Charge the mailbox once for a mail that a stranger may have caused.
 
         Attack (mail bombing): whoever registers the address of somebody else causes notices as well. A notice
         to a verified address is free, or an attacker could use the budget up to suppress the notice.
         """
-        is_free = mail.kind not in links.PAGES and (user.email_verified or mail.kind == notices.EMAIL_CHANGED)
-        if is_free or mail.tries > 1 or not self._settings.rate_limits:
+        if mail.is_charged or _is_free(mail, user) or not self._settings.rate_limits:
             return True
         key = keys.mailbox(mail.recipient, key=self._settings.secret_key)
         charge = Charge(key, self._mail_settings().limit_mailbox, "rate_limited")
-        return bool(self._database.write(counters.charge, [charge]))
+        return self._database.write(_charge, mail, charge)
 
     def _remove(self, mail: QueuedMail, event: str) -> None:
         if self._database.write(outbox.remove, mail):
@@ -195,6 +194,21 @@ class Delivery:
             )
         except DatabaseUnavailable:
             return
+
+
+def _is_free(mail: QueuedMail, user: User) -> bool:
+    """Return whether a mail is a notice to an address that its user has verified."""
+    is_verified = user.email_verified and mail.recipient == user.email
+    return mail.kind not in links.PAGES and (is_verified or bool(mail.details.get(notices.WAS_VERIFIED)))
+
+
+def _charge(cur: Cursor, mail: QueuedMail, charge: Charge) -> bool:
+    """Charge a mailbox and note it at the mail. Returns False if the budget is used up."""
+    with transaction(cur):
+        is_charged = bool(counters.charge(cur, [charge]))
+        if is_charged:
+            outbox.note_charge(cur, mail)
+        return is_charged
 
 
 def _label(mail: QueuedMail) -> str:

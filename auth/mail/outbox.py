@@ -80,7 +80,10 @@ def queue_verification(cur: Cursor, principal: Principal) -> bool | None:
 
 @dataclass(frozen=True)
 class QueuedMail:
-    """A mail that a worker has claimed. tries: this one included. Age in seconds since it was queued."""
+    """A mail that a worker has claimed. tries: this one included. is_charged: to the budget of the mailbox.
+
+    age_seconds: since it was queued.
+    """
 
     id: int
     kind: str
@@ -89,6 +92,7 @@ class QueuedMail:
     details: dict[str, str]
     tries: int
     age_seconds: int
+    is_charged: bool = False
 
 
 def claim(cur: Cursor, *, kinds: Collection[str] | None = None) -> QueuedMail | None:
@@ -118,7 +122,7 @@ def claim(cur: Cursor, *, kinds: Collection[str] | None = None) -> QueuedMail | 
         FROM due
         WHERE auth_outbox.id = due.id
         RETURNING auth_outbox.id, kind, user_id, recipient, details, tries,
-                  EXTRACT(EPOCH FROM statement_timestamp() - queued_at)::INTEGER
+                  EXTRACT(EPOCH FROM statement_timestamp() - queued_at)::INTEGER, is_charged
         """,
         {"claim": timedelta(seconds=CLAIM_SECONDS), "kinds": None if kinds is None else list(kinds)},
     )
@@ -134,6 +138,13 @@ def is_claimed(cur: Cursor, mail: QueuedMail) -> bool:
     """Return whether the claim is still the last one on the mail."""
     cur.execute("SELECT FROM auth_outbox WHERE id = %s AND tries = %s", (mail.id, mail.tries))
     return cur.fetchone() is not None
+
+
+def note_charge(cur: Cursor, mail: QueuedMail) -> None:
+    """Note that a mail is charged to the budget of the mailbox: another try is free."""
+    cur.execute(
+        "UPDATE auth_outbox SET is_charged = TRUE WHERE id = %s AND tries = %s", (mail.id, mail.tries)
+    )
 
 
 def remove(cur: Cursor, mail: QueuedMail) -> bool:

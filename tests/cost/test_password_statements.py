@@ -21,10 +21,11 @@ def recorded(record: Callable[..., RecordedService]) -> RecordedService:
 
 
 def tables(statements: list[str]) -> list[str]:
-    """Return what each statement writes or reads first: its verb and its table."""
+    """Return what each statement writes or reads first: its verb and its table. A column's subquery is none."""
+    texts = [re.sub(r"\(SELECT ARRAY.*?\)", "", each) for each in statements]
     found = [
         re.search(r"(INSERT INTO|UPDATE|DELETE FROM|FROM) (\w+)", each) or re.match(r"()(\w+)", each)
-        for each in statements
+        for each in texts
     ]
     return [f"{each[1]} {each[2]}".strip() for each in found if each]
 

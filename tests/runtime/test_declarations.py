@@ -13,6 +13,7 @@ class MailSettings:
     smtp_url: str = setting(str, secret=True, help="The mail server.")
     mail_from: str = setting(str, help="The sender of every mail.")
     retries: int = setting(WholeNumber(1, 9), name="MAIL_RETRIES", default=3, help="Tries of one mail.")
+    strict: bool = setting(switch, name="MAIL_STRICT", default=False, rule=True, help="A rule.")
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,14 @@ def test_variable_is_the_name_of_the_field_in_capitals_unless_another_is_declare
         "smtp_url": "SMTP_URL",
         "mail_from": "MAIL_FROM",
         "retries": "MAIL_RETRIES",
+        "strict": "MAIL_STRICT",
     }
 
 
 def test_settings_of_an_optional_group_belong_to_its_title() -> None:
     groups = [declaration.group for declaration in declarations(SampleSettings)]
 
-    assert groups == ["Basics"] * 3 + ["Mail"] * 3
+    assert groups == ["Basics"] * 3 + ["Mail"] * 4
 
 
 def test_unset_settings_have_their_defaults() -> None:
@@ -104,6 +106,19 @@ def test_value_in_a_group_that_is_off_is_ignored_and_told(retries: str) -> None:
 
 def test_every_value_of_a_group_that_is_on_has_an_effect() -> None:
     assert unused(SampleSettings, MAIL | {"MAIL_RETRIES": "5", "SIZE": "2"}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("on", {"MAIL_STRICT": "has no effect without SMTP_URL"}, id="on"),
+        pytest.param("perhaps", {"MAIL_STRICT": "has no effect without SMTP_URL"}, id="bad"),
+        pytest.param("off", {}, id="as its default"),
+        pytest.param(" ", {}, id="unset"),
+    ],
+)
+def test_rule_of_a_group_that_is_off_is_a_problem(text: str, expected: dict[str, str]) -> None:
+    assert problems(MAIL_STRICT=text) == expected
 
 
 def test_group_of_which_nothing_is_set_is_not_told() -> None:

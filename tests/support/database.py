@@ -42,13 +42,18 @@ def connected(url: str) -> Iterator[Sql]:
 
 
 @contextmanager
-def held_open(url: str, statement: str) -> Iterator[None]:
-    """Keep a transaction open that has run `statement`, with the locks that it took."""
+def held_open(url: str, statement: str, *, commit: bool = False) -> Iterator[None]:
+    """Keep a transaction open that has run `statement`, with the locks that it took.
+
+    commit: at the end of the block; otherwise the transaction is rolled back.
+    """
     holder = psycopg2.connect(url)
     try:
         with holder.cursor() as cur:
             cur.execute(statement)
         yield
+        if commit:
+            holder.commit()
     finally:
         holder.close()
 

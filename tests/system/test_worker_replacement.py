@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -15,6 +17,22 @@ from tests.support.raw_http import wait_for_log
 
 pytestmark = pytest.mark.slow
 
+SOONER = (
+    "sed -i 's/^LOADED_SECONDS = [0-9.]*/LOADED_SECONDS = 2.0/' gunicorn.conf.py;"
+    " sed -i 's/^RELOAD_PAUSE_SECONDS = [0-9.]*/RELOAD_PAUSE_SECONDS = 0.5/' runtime/worker.py"
+)
+
+
+@pytest.fixture
+def running(
+    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[service.Service]:
+    log = tmp_path_factory.mktemp("service") / "log"
+    environ = {"DB_URL": make_database(), "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"}
+    with service.running(log, before=SOONER, **environ) as started:
+        assert wait_until(lambda: len(started.workers()) == 2)
+        yield started
+
 
 def status_of(running: service.Service) -> int:
     """Return the status of a call without a token, once a worker answers it."""
@@ -24,24 +42,35 @@ def status_of(running: service.Service) -> int:
     raise AssertionError("no worker answers")
 
 
-def test_broken_file_stops_no_service(
-    make_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    log = tmp_path_factory.mktemp("service") / "log"
-    environ = {"DB_URL": make_database(), "SECRET_KEY": SECRET_KEY, "BCRYPT_ROUNDS": "4"}
-    with service.running(log, **environ) as running:
-        assert wait_until(lambda: len(running.workers()) == 2)
-        module = running.code / "auth" / "users.py"
-        whole = module.read_text()
-        first, second = running.workers()
+def break_code(running: service.Service) -> str:
+    """Append an error to a module, and return the whole text before."""
+    module = running.code / "auth" / "users.py"
+    whole = module.read_text()
+    module.write_text(f"{whole}\n(")
+    return whole
 
-        module.write_text(f"{whole}\n(")
-        os.kill(first, signal.SIGKILL)
-        wait_for_log(running, "worker_not_loaded: the others serve on: ")
-        during = status_of(running)
-        module.write_text(whole)
-        os.kill(second, signal.SIGKILL)
 
-        assert wait_until(lambda: len(set(running.workers()) - {first, second}) == 2)
-        assert (during, status_of(running)) == (401, 401)
-        assert running.process.poll() is None
+def test_broken_file_stops_no_service_in_which_others_serve(running: service.Service) -> None:
+    first, second = running.workers()
+    whole = break_code(running)
+    time.sleep(2.5)  # the other worker counts as loaded
+
+    os.kill(first, signal.SIGKILL)
+    wait_for_log(running, "worker_not_loaded: ")
+    during = status_of(running)
+    (running.code / "auth" / "users.py").write_text(whole)
+
+    assert wait_until(lambda: len(running.workers()) == 2 and first not in running.workers())
+    assert wait_until(lambda: running.log.read_text().count("Booting worker") >= 4)
+    os.kill(second, signal.SIGKILL)
+    assert (during, status_of(running)) == (401, 401)
+    assert running.process.poll() is None
+
+
+def test_service_ends_when_nobody_can_serve(running: service.Service) -> None:
+    break_code(running)
+
+    for pid in running.workers():
+        os.kill(pid, signal.SIGKILL)
+
+    assert running.process.wait(20) != 0

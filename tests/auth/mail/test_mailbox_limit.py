@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from auth.mail import outbox
+from auth.mail.outbox import NewMail
 from auth.throttling import keys
 from runtime.settings import Rate
 from tests.support import SECRET_KEY
@@ -49,7 +51,6 @@ def test_refused_mail_leaves_the_link_of_the_last_one_valid(office: Office, ada:
         pytest.param("new_device", True, 6, id="verified"),
         pytest.param("new_device", False, 3, id="not verified"),
         pytest.param("password_changed", False, 3, id="not verified, another kind"),
-        pytest.param("email_changed", False, 6, id="to the former address"),
     ],
 )
 def test_notices_to_a_verified_address_are_free(
@@ -65,6 +66,36 @@ def test_notices_to_a_verified_address_are_free(
 
     assert len(office.post.sent) == count
     assert office.rows() == []
+
+
+@pytest.mark.parametrize(("was_verified", "count"), [("yes", 6), ("", 3)])
+def test_notice_to_a_former_address_is_free_if_it_was_verified(
+    office: Office, ada: Actor, sql: Sql, was_verified: str, count: int
+) -> None:
+    """Attack (mail bombing): register an address of somebody else, change it to an own one, begin again."""
+    sql("INSERT INTO auth_emails (user_id, verified) VALUES (%s, %s)", ada.id, ADDRESS)
+    details = {"was_verified": was_verified, "address": ADDRESS}
+    for _ in range(6):
+        office.auth.database.write(
+            outbox.queue, NewMail("email_changed", "former@example.com", ada.id, details)
+        )
+
+    for _ in range(6):
+        office.send_next()
+
+    assert len(office.post.sent) == count
+
+
+def test_mail_of_a_killed_worker_is_charged_at_its_next_try(office: Office, ada: Actor) -> None:
+    for _ in range(5):
+        office.queue("reset_password")
+        office.claim()
+    office.make_due()
+
+    for _ in range(5):
+        office.send_next()
+
+    assert len(office.post.sent) == 3
 
 
 def test_mail_that_has_no_reason_is_not_charged(office: Office, ada: Actor, sql: Sql) -> None:

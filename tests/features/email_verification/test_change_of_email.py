@@ -70,9 +70,21 @@ def test_verified_new_email_replaces_the_former_which_gets_a_notice(
     assert answer.get_json() == before | {"email": OTHER} == ada.me().get_json()
     assert addresses(sql) == (OTHER, OTHER, None)
     assert (notice.kind, notice.recipient, notice.user.id) == ("email_changed", "ada@example.com", ada.id)
-    assert notice.details.keys() == {"time", "ip", "device", "address"}
-    assert notice.details["address"] == OTHER
+    assert notice.details.keys() == {"time", "ip", "device", "address", "was_verified"}
+    assert (notice.details["address"], notice.details["was_verified"]) == (OTHER, "yes")
     assert notice.link == ""
+
+
+def test_notice_to_a_former_address_tells_that_it_was_not_verified(
+    service: Flask, client: FlaskClient, ada: Actor, sql: Sql
+) -> None:
+    sql("DELETE FROM auth_emails")
+    change_email(ada)
+
+    verify(client, new_token(service))
+
+    [notice] = letters(service)
+    assert notice.details["was_verified"] == ""
 
 
 def test_verified_new_email_voids_every_other_link(

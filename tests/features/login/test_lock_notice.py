@@ -61,14 +61,15 @@ def test_owner_gets_one_mail_when_the_lock_begins(service: Flask, stranger: Flas
 
 
 def test_lock_wakes_the_sender(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    wakes: list[Sender] = []
-    monkeypatch.setattr(Sender, "wake", lambda self: wakes.append(self))  # before the service is made
-    stranger, sql = request.getfixturevalue("stranger"), request.getfixturevalue("sql")
+    sql: Sql = request.getfixturevalue("sql")
+    wakes: list[Any] = []
+    monkeypatch.setattr(Sender, "wake", lambda _: wakes.append(notices(sql)))  # before the service is made
+    stranger = request.getfixturevalue("stranger")
     wakes.clear()
 
     guess_patiently(stranger, sql, 6)
 
-    assert len(wakes) == 1
+    assert wakes == [[NOTICE]]
 
 
 def test_lock_that_ended_mails_again_when_it_begins_again(
