@@ -43,9 +43,15 @@ run: $(STAMP)
 psql: $(STAMP)
 	@exec $(BIN)/python -m dev.psql
 
-# The least coverage is promised for the whole suite, so it does not bind a part of it.
+# The least coverage is promised for the whole suite, so it does not bind a part of it. Two processes share the tests,
+# but those that measure time run without others beside them.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" --cov-report= --cov-fail-under=0
+	$(BIN)/python -m pytest -m alone --cov-append
+else
+	$(BIN)/python -m pytest --cov-fail-under=0 $(ARGS)
+endif
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .

@@ -70,7 +70,9 @@ class BufferingWorker(Worker):
             if not self.others_serve:
                 raise
             is_told = isinstance(exc, ConfigError)
-            self.log.error("worker_not_loaded: others serve, and it is tried again: %s", exc, exc_info=not is_told)
+            self.log.error(
+                "worker_not_loaded: others serve, and it is tried again: %s", exc, exc_info=not is_told
+            )
             time.sleep(RELOAD_PAUSE_SECONDS)
             sys.exit(1)
 

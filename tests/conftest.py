@@ -27,12 +27,29 @@ from dev import postgres as embedded_postgres
 from dev import postgres_binaries
 from dev.postgres import _make as make_data
 from runtime import logs
-from tests.support import SECRET_KEY, contract
+from tests.support import ROOT, SECRET_KEY, contract
 from tests.support.actor import Actor, ClientOf
 from tests.support.apps import NO_DATABASE, app_on, app_without_hash_slots
 from tests.support.database import MakeDatabase, Sql, connected, copy_data, on_database, run_sql
 from tests.support.mails import mail_settings
 from tests.support.outgoing import Office, office_of
+
+# They measure time, so that `make test` runs them without others beside them.
+ALONE = {
+    *("tests/cost/test_common_passwords.py", "tests/cost/test_costs.py", "tests/cost/test_growth.py"),
+    *("tests/system/test_fault_consistency.py", "tests/system/test_faults.py"),
+    *("tests/system/test_forgot_timing.py", "tests/system/test_hostile_clients.py"),
+    *("tests/system/test_login_storm.py", "tests/system/test_slow_clients.py"),
+    *("tests/system/test_throttling_attack.py", "tests/system/test_throttling_faults.py"),
+    *("tests/system/test_throttling_timing.py", "tests/system/test_worker_limits.py"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of ALONE."""
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix() in ALONE:
+            item.add_marker("alone")
 
 
 @pytest.fixture(scope="session", autouse=True)

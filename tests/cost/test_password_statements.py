@@ -21,7 +21,7 @@ def recorded(record: Callable[..., RecordedService]) -> RecordedService:
 
 
 def tables(statements: list[str]) -> list[str]:
-    """Return what each statement writes or reads first: its verb and its table. A column's subquery is none."""
+    """Return what each statement writes or reads first: its verb and its table. Subqueries do not count."""
     texts = [re.sub(r"\(SELECT ARRAY.*?\)", "", each) for each in statements]
     found = [
         re.search(r"(INSERT INTO|UPDATE|DELETE FROM|FROM) (\w+)", each) or re.match(r"()(\w+)", each)

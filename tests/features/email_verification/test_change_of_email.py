@@ -6,13 +6,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from runtime.settings import Rate
 from tests.support import PASSWORD
-from tests.support.actor import TOKEN_INVALID, VALIDATION_FAILED, WRONG_PASSWORD, Actor, ClientOf, refusal
+from tests.support.actor import TOKEN_INVALID, VALIDATION_FAILED, WRONG_PASSWORD, Actor, refusal
 from tests.support.database import Sql
-from tests.support.mails import letters, mail_settings, token_of
+from tests.support.mails import letters, token_of
 from tests.support.races import at_once, statuses
-from tests.support.throttling import client_at, codes
 from tests.support.verification import (
     EMAIL_TAKEN,
     LINK_INVALID,
@@ -288,16 +286,3 @@ def test_of_two_changes_at_once_one_is_pending_and_its_link_alone_works(
         assert refusal(verify(service.test_client(), old)) == LINK_INVALID
         assert verify(service.test_client(), token_of(letter)).get_json()["email"] == pending
         letters(service)
-
-
-def test_change_of_the_email_is_limited_for_each_address(client_of: ClientOf) -> None:
-    mail = mail_settings(limit_mail_requests=Rate(2, "2h"))
-    app = client_of(mail=mail).application
-    ada = Actor(client_at(app)).register()
-
-    answers = [change_email(ada, f"ada{n}@example.com") for n in range(3)]
-
-    assert codes(answers) == ["", "", "rate_limited"]
-    assert answers[1].get_json() == ada.me().get_json()
-    assert ada.change_profile(username="countess", current_password=PASSWORD).status_code == 200
-    assert ada.change_profile(email="ada@example.com").status_code == 200
