@@ -44,13 +44,16 @@ psql: $(STAMP)
 	@exec $(BIN)/python -m dev.psql
 
 # The least coverage is promised for the whole suite, so it does not bind a part of it. Two processes share the tests,
-# but those that measure time run without others beside them.
+# but those that compare times, or load the machine, run without others beside them.
+REPORT = --cov-report=term-missing:skip-covered
 test: $(STAMP)
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" --cov-report= --cov-fail-under=0
-	$(BIN)/python -m pytest -m alone --cov-append
+	@status=0; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone" --cov-report= --cov-fail-under=0 || status=1; \
+	$(BIN)/python -m pytest -m alone --cov-append $(REPORT) || status=1; \
+	exit $$status
 else
-	$(BIN)/python -m pytest --cov-fail-under=0 $(ARGS)
+	$(BIN)/python -m pytest $(REPORT) --cov-fail-under=0 $(ARGS)
 endif
 
 lint: $(STAMP)

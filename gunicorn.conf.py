@@ -3,12 +3,12 @@
 import gc
 import importlib
 import logging
+import math
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
@@ -80,7 +80,7 @@ graceful_timeout = 20
 # Of it, for the threads that answer no request: a mail that goes out is finished. The requests come first.
 STOP_SECONDS = 8.0
 RESERVE_SECONDS = 1.0  # for the last lines of the log
-# A worker that is older has loaded the application. One that cannot ends after RELOAD_PAUSE_SECONDS.
+# A worker that is older serves: one that cannot load the application ends after RELOAD_PAUSE_SECONDS.
 LOADED_SECONDS = 30.0
 keepalive = settings.keepalive_seconds
 control_socket_disable = True
@@ -152,10 +152,11 @@ def log_capacity(cfg: Config) -> None:
 
 
 def pre_fork(server: Arbiter, worker: BufferingWorker) -> None:
-    """Tell a new worker whether others serve; gunicorn calls this in the first process."""
-    others: list[Any] = list(server.WORKERS.values())
+    """Tell a new worker whether older ones serve; gunicorn calls this in the first process."""
     worker.made_at = time.monotonic()
-    worker.others_serve = any(other.made_at < worker.made_at - LOADED_SECONDS for other in others)
+    # At SIGHUP there are still workers of the previous release, which may not have the attribute.
+    others = [getattr(other, "made_at", -math.inf) for other in server.WORKERS.values()]
+    worker.others_serve = any(made_at < worker.made_at - LOADED_SECONDS for made_at in others)
 
 
 def post_worker_init(worker: BufferingWorker) -> None:
@@ -166,6 +167,7 @@ def post_worker_init(worker: BufferingWorker) -> None:
 
 def worker_exit(_server: Arbiter, worker: BufferingWorker) -> None:
     """Stop those threads; gunicorn calls this when a worker ends, in the worker and in the first process."""
-    seconds_left = worker.killed_at - time.monotonic() - RESERVE_SECONDS
+    killed_at = getattr(worker, "killed_at", math.inf)  # gunicorn's own workers do not tell
+    seconds_left = killed_at - time.monotonic() - RESERVE_SECONDS
     background.stop_all(getattr(worker, "wsgi", None), seconds=min(STOP_SECONDS, max(0.0, seconds_left)))
     logs.end_writer()

@@ -122,7 +122,7 @@ def optional_group(title: str, settings_class: type, *, switch: str) -> Any:
     """Return a dataclass field for the settings of a feature that is off by default.
 
     switch: a variable of `settings_class`. As long as it is unset, the field is None, and the other variables
-    are ignored. With it the required ones have to be set.
+    are ignored; a rule that is not ignored is a problem. With it the required ones have to be set.
     """
     return field(default=None, metadata={_KEY: OptionalGroup(title, settings_class, switch)})
 
@@ -165,7 +165,10 @@ def read(
 
 
 def unused(settings_class: type, environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that is set although its group is off: somebody may rely on it."""
+    """Return a sentence for each variable that is set although its group is off: somebody may rely on it.
+
+    A rule for which `read` reports a problem is left out.
+    """
     groups = [member for member in _members(settings_class) if isinstance(member, OptionalGroup)]
     return [
         f"{declaration.variable} has no effect: {group.switch} is not set."

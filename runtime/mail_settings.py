@@ -189,7 +189,8 @@ class MailSettings:
         switch,
         default=False,
         rule=True,
-        help="Whether a login takes a verified email. A registration then opens no session.",
+        help="Whether a login needs a verified email. A registration then opens no session. It cannot be on"
+        " without `SMTP_URL`.",
     )
     verify_expires_seconds: int = setting(
         WholeNumber(60, MAX_LINK_SECONDS),

@@ -37,7 +37,7 @@ class BufferingWorker(Worker):
     """A main loop, which alone reads sockets, and at most `threads` threads, which run the application.
 
     made_at and killed_at: when gunicorn makes a worker, and when it kills one that is told to stop; of
-    time.monotonic(). others_serve: whether others had loaded the application when this one was made.
+    time.monotonic(). others_serve: whether older workers served when this one was made.
     """
 
     made_at = 0.0

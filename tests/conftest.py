@@ -34,7 +34,7 @@ from tests.support.database import MakeDatabase, Sql, connected, copy_data, on_d
 from tests.support.mails import mail_settings
 from tests.support.outgoing import Office, office_of
 
-# They measure time, so that `make test` runs them without others beside them.
+# They compare times or load the machine, so that `make test` runs them without others beside them.
 ALONE = {
     *("tests/cost/test_common_passwords.py", "tests/cost/test_costs.py", "tests/cost/test_growth.py"),
     *("tests/system/test_fault_consistency.py", "tests/system/test_faults.py"),

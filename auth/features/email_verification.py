@@ -87,5 +87,5 @@ def _replace_email(cur: Cursor, user: User, email: str, notice: dict[str, str]) 
     users.set_email(cur, user.id, email)
     one_time.void(cur, user.id)  # a link that went to the former address would still reset the password
     # To the former address: an attacker who took the account over cannot hide the change from its owner.
-    details = notice | {"address": email, notices.WAS_VERIFIED: "yes" if user.email_verified else ""}
+    details = notice | {"address": email, outbox.WAS_VERIFIED: "yes" if user.email_verified else ""}
     outbox.queue(cur, NewMail(notices.EMAIL_CHANGED, user.email, user.id, details))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from email.message import EmailMessage
 
-from auth.mail import links, notices, outbox, retries, values
+from auth.mail import links, outbox, retries, values
 from auth.mail.links import Letter
 from auth.mail.messages import BadRecipient, BrokenTemplate, Templates
 from auth.mail.outbox import CLAIM_SECONDS, QueuedMail
@@ -199,12 +199,14 @@ class Delivery:
 def _is_free(mail: QueuedMail, user: User) -> bool:
     """Return whether a mail is a notice to an address that its user has verified."""
     is_verified = user.email_verified and mail.recipient == user.email
-    return mail.kind not in links.PAGES and (is_verified or bool(mail.details.get(notices.WAS_VERIFIED)))
+    return mail.kind not in links.PAGES and (is_verified or bool(mail.details.get(outbox.WAS_VERIFIED)))
 
 
 def _charge(cur: Cursor, mail: QueuedMail, charge: Charge) -> bool:
     """Charge a mailbox and note it at the mail. Returns False if the budget is used up."""
     with transaction(cur):
+        if not outbox.is_claimed(cur, mail):  # a worker that was frozen charges nothing
+            return True
         is_charged = bool(counters.charge(cur, [charge]))
         if is_charged:
             outbox.note_charge(cur, mail)

@@ -10,9 +10,6 @@ from db import Cursor
 
 PASSWORD_CHANGED, PASSWORD_RESET, EMAIL_CHANGED = "password_changed", "password_reset", "email_changed"
 ACCOUNT_LOCKED, NEW_DEVICE = "account_locked", "new_device"
-WAS_VERIFIED = (
-    "was_verified"  # the detail of EMAIL_CHANGED that tells whether its recipient was a verified address
-)
 
 
 def details(client: Client, now: datetime) -> dict[str, str]:

@@ -11,6 +11,8 @@ from db import Cursor
 
 CLAIM_SECONDS = 300  # much longer than the delivery of one mail may take
 KEPT = timedelta(days=7)  # a mail that was given up, for the operator; also one that nobody sends
+# The detail of a notice that is not empty if the user had verified the address when the notice was queued.
+WAS_VERIFIED = "was_verified"
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class NewMail:
     """A mail to queue. kind: one of auth.mail.messages.
 
     user_id: None stands for the user who has the address of the recipient when the mail is sent, if there is
-    one. details: what the message tells, beside the user's names and the link.
+    one. details: what the message tells, beside the user's names and the link; and WAS_VERIFIED.
     """
 
     kind: str
@@ -40,11 +42,19 @@ def queue_notice(cur: Cursor, kind: str, *, user_id: int, details: Mapping[str, 
     cur.execute(
         """
         INSERT INTO auth_outbox (kind, recipient, user_id, details)
-        SELECT %s, email, id, %s
+        SELECT %(kind)s, email, id,
+               CASE WHEN EXISTS (
+                   SELECT FROM auth_emails WHERE auth_emails.user_id = users.id AND verified = email
+               ) THEN %(details_if_verified)s ELSE %(details)s END::JSON
         FROM users
-        WHERE id = %s
+        WHERE id = %(user_id)s
         """,
-        (kind, json.dumps(dict(details)), user_id),
+        {
+            "kind": kind,
+            "user_id": user_id,
+            "details": json.dumps(dict(details)),
+            "details_if_verified": json.dumps({**details, WAS_VERIFIED: "yes"}),
+        },
     )
 
 

@@ -1,8 +1,8 @@
 """The SQL on the table auth_throttle, whose rows are budgets; see auth.throttling.limits.
 
 The clock of the database alone counts: the clocks of replicas differ. Each function sends one message to
-PostgreSQL, which is one round trip and one transaction. Each function locks rows in the order of their keys,
-which prevents deadlocks.
+PostgreSQL, which is one round trip, and one transaction unless the caller has begun one. Each function locks
+rows in the order of their keys, which prevents deadlocks.
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from tests.conftest import ALONE
 from tests.support import ROOT
 from tests.support.documents import README
 
@@ -39,3 +40,7 @@ def test_dependency_updates_are_monthly_and_grouped() -> None:
         assert update["groups"]
         for folder in update.get("directories") or [update["directory"]]:
             assert (ROOT / folder.lstrip("/")).is_dir()
+
+
+def test_files_that_are_tested_alone_exist() -> None:
+    assert [path for path in ALONE if not (ROOT / path).is_file()] == []

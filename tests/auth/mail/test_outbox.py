@@ -13,7 +13,7 @@ from auth.mail.outbox import CLAIM_SECONDS, QueuedMail
 from db import Cursor
 from runtime import clock
 from tests.support.actor import Actor
-from tests.support.database import held_open
+from tests.support.database import Sql, held_open
 from tests.support.outgoing import ADDRESS, Office
 
 CHANGES: dict[str, Callable[[Cursor, QueuedMail], object]] = {
@@ -161,3 +161,22 @@ def test_fast_clock_purges_nothing_early(office: Office) -> None:
     removed = office.auth.database.write(outbox.purge, now=clock.now() + timedelta(days=30), at_most=10)
 
     assert removed == 0
+
+
+@pytest.mark.parametrize(
+    ("verified", "detail"),
+    [
+        pytest.param("ada@example.com", {"was_verified": "yes"}, id="verified"),
+        pytest.param("former@example.com", {}, id="another is verified"),
+        pytest.param(None, {}, id="not verified"),
+    ],
+)
+def test_notice_tells_whether_its_address_was_verified(
+    office: Office, ada: Actor, sql: Sql, verified: str | None, detail: dict[str, str]
+) -> None:
+    """An attacker who replaces the email meanwhile must not make the notice one that is limited."""
+    sql("INSERT INTO auth_emails (user_id, verified) VALUES (%s, %s)", ada.id, verified)
+
+    office.auth.database.write(outbox.queue_notice, "new_device", user_id=ada.id, details={"ip": "192.0.2.1"})
+
+    assert office.rows("recipient, details") == [("ada@example.com", {"ip": "192.0.2.1"} | detail)]
