@@ -26,12 +26,15 @@ MAX_HOST_CHARACTERS = 253
 MAX_USERNAME_CHARACTERS = 64  # of the part before the @ (RFC 5321 section 4.5.3.1.1)
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_IPV6_IN_BRACKETS = r"\[(?=[^]]*:)[0-9A-Fa-f:.]+\]"
+# urlsplit of Python 3.10 lets more pass.
+_HOST_AND_PORT = re.compile(rf"(?:{_IPV6_IN_BRACKETS}|[^][:]*)(?::[^][:]*)?")
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _SENDER = re.compile(
     rf"(?:(\"[^\"\\]*\"\s*|[^<>@,;:()\[\]\\\"]*)<)?({_ATOM}(?:\.{_ATOM})*)@({_LABEL}(?:\.{_LABEL})*)(?(1)>)"
 )
 _FRONTEND = re.compile(
-    r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]+)?(/[A-Za-z0-9._~!$&()*+,;=:@%/-]*)?"
+    rf"https?://({_IPV6_IN_BRACKETS}|[A-Za-z0-9._-]+)(:[0-9]+)?(/[A-Za-z0-9._~!$&()*+,;=:@%/-]*)?"
 )
 _CONTROL_CHARACTERS = re.compile(r"[\0-\x1f\x7f]")
 
@@ -59,6 +62,7 @@ def smtp_url(raw: str) -> SmtpServer:
     if (
         parts.scheme not in DEFAULT_PORTS
         or not _is_host(host)
+        or not _HOST_AND_PORT.fullmatch(parts.netloc.rpartition("@")[2])
         or parts.path not in ("", "/")
         or "#" in raw
         or bool(parts.username) != bool(parts.password)

@@ -129,6 +129,7 @@ def test_password_is_left_out_of_the_repr() -> None:
         f"smtp://u:hunter2@{'a' * 64}.example",
         "smtp://u:hunter2@[::::]",
         "smtp://u:hunter2@[1.2.3.4]x",
+        "smtp://u:hunter2@[1.2.3.4]",
         "smtp://u:hunter2%FF@mail",
         "smtp://u:hunter2\udcff@mail",
         "smtp://u:hunter2\n@mail",
@@ -249,6 +250,7 @@ def test_frontend_url(text: str, url: str) -> None:
         "https://:@hunter2",
         "https://hunter2:",
         "https://hunter2..example.com",
+        "https://[1.2.3.4]/hunter2",
     ],
 )
 def test_frontend_url_that_is_refused_is_not_repeated(text: str) -> None:
