@@ -72,10 +72,9 @@ class Delivery:
                 log.warning("mail_claim_over %s: left to the next try", _label(mail))
                 return
             self.deliver(message, recipient=letter.recipient)
-        except DatabaseUnavailable as exc:
-            if isinstance(exc, StatementRefused):  # of this mail alone, such as a right that is missing
-                self._try_later(mail, _one_line(exc))
-                return
+        except StatementRefused as exc:  # of this mail alone: a right on a table may be missing
+            self._try_later(mail, _one_line(exc))
+        except DatabaseUnavailable:
             self._end_claim(mail)
             raise
         except Exception as exc:  # noqa: BLE001 - no mail may stop the others
