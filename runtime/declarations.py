@@ -72,7 +72,11 @@ class Declaration:
 
 @dataclass(frozen=True)
 class OptionalGroup:
-    """The settings of a feature that may be off. switch: the variable of the group that switches it on."""
+    """The settings of a feature that may be off.
+
+    switch: the variable of the group that decides. If it is required, the group is on as soon as it is set;
+    else its value is a boolean.
+    """
 
     title: str
     settings_class: type
@@ -80,7 +84,15 @@ class OptionalGroup:
     field: str = ""
 
     def is_on(self, environ: Mapping[str, str]) -> bool:
-        return bool(settings.bare(environ.get(self.switch, "")))
+        """Return whether the feature is on. A bad value counts as on: `read` reports it."""
+        [switch] = [each for each in declarations(self.settings_class) if each.variable == self.switch]
+        text = switch.text_in(environ)
+        if not text:
+            return not switch.is_required and bool(switch.default)
+        try:
+            return switch.is_required or bool(switch.kind(text))
+        except ValueError:
+            return True
 
 
 def setting(
@@ -119,12 +131,15 @@ def setting(
 
 
 def optional_group(title: str, settings_class: type, *, switch: str) -> Any:
-    """Return a dataclass field for the settings of a feature that is off by default.
+    """Return a dataclass field for the settings of a feature that may be off.
 
-    switch: a variable of `settings_class`. As long as it is unset, the field is None, and the other variables
-    are ignored; a rule that is not ignored is a problem. With it the required ones have to be set.
+    switch: a variable of `settings_class`, see OptionalGroup. While the feature is off, the field is None,
+    and the other variables are ignored; a rule that is not ignored is a problem. While it is on, the required
+    ones have to be set.
     """
-    return field(default=None, metadata={_KEY: OptionalGroup(title, settings_class, switch)})
+    group = OptionalGroup(title, settings_class, switch)
+    default = settings_class if group.is_on({}) else type(None)
+    return field(default_factory=default, metadata={_KEY: group})
 
 
 def declarations(settings_class: type) -> tuple[Declaration, ...]:
@@ -171,11 +186,14 @@ def unused(settings_class: type, environ: Mapping[str, str]) -> list[str]:
     """
     groups = [member for member in _members(settings_class) if isinstance(member, OptionalGroup)]
     return [
-        f"{declaration.variable} has no effect: {group.switch} is not set."
+        f"{declaration.variable} has no effect: {group.switch} is {'off' if text else 'not set'}."
         for group in groups
+        for text in [settings.bare(environ.get(group.switch, ""))]
         if not group.is_on(environ)
         for declaration in declarations(group.settings_class)
-        if declaration.text_in(environ) and (not declaration.is_rule or _is_default(declaration, environ))
+        if declaration.variable != group.switch
+        and declaration.text_in(environ)
+        and (not declaration.is_rule or _is_default(declaration, environ))
     ]
 
 

@@ -27,6 +27,28 @@ class SampleSettings:
     seen: tuple[str, ...] = ()  # no setting
 
 
+@dataclass(frozen=True)
+class CodeSettings:
+    window: int = setting(WholeNumber(0, 2), name="CODE_WINDOW", default=1, help="Steps around now.")
+    codes: bool = setting(switch, default=True, help="Whether there are codes.")
+    strict: bool = setting(switch, name="CODE_STRICT", default=False, rule=True, help="A rule.")
+
+
+@dataclass(frozen=True)
+class SettingsWithCodes:
+    codes: CodeSettings | None = optional_group("Codes", CodeSettings, switch="CODES")
+
+
+@dataclass(frozen=True)
+class OptInSettings:
+    is_on: bool = setting(switch, name="OPT_IN", default=False, help="Whether it is on.")
+
+
+@dataclass(frozen=True)
+class SettingsWithOptIn:
+    opt_in: OptInSettings | None = optional_group("Opt-in", OptInSettings, switch="OPT_IN")
+
+
 MAIL = {"SMTP_URL": "smtp://mail.example", "MAIL_FROM": "ada@example.com"}
 
 
@@ -144,6 +166,81 @@ def test_group_that_is_on_names_what_is_missing() -> None:
 
 def test_bad_value_of_a_group_that_is_on_is_a_problem() -> None:
     assert problems(**MAIL, MAIL_RETRIES="0") == {"MAIL_RETRIES": "must be a whole number from 1 to 9"}
+
+
+def with_codes(**environ: str) -> SettingsWithCodes:
+    values, problems = read(SettingsWithCodes, environ)
+    assert problems == {}
+    return SettingsWithCodes(**values)
+
+
+def test_group_that_is_on_by_default_has_its_defaults() -> None:
+    assert SettingsWithCodes().codes == CodeSettings(window=1, codes=True, strict=False)
+
+
+@pytest.mark.parametrize("text", ["", " ", '""\n', "on", "1", '"yes"'])
+def test_group_that_is_on_by_default_is_on_unless_it_is_switched_off(text: str) -> None:
+    assert with_codes(CODES=text, CODE_WINDOW="2").codes == CodeSettings(window=2)
+
+
+@pytest.mark.parametrize("text", ["off", "0", "FALSE", " no\n", '"off"'])
+def test_group_that_is_switched_off_is_none(text: str) -> None:
+    assert with_codes(CODES=text).codes is None
+
+
+@pytest.mark.parametrize("window", ["2", "1", "3"], ids=["good", "as its default", "bad"])
+def test_value_in_a_group_that_is_switched_off_is_ignored_and_told(window: str) -> None:
+    environ = {"CODES": "off", "CODE_WINDOW": window}
+
+    assert with_codes(**environ).codes is None
+    assert unused(SettingsWithCodes, environ) == ["CODE_WINDOW has no effect: CODES is off."]
+
+
+@pytest.mark.parametrize("text", ["off", "on", ""])
+def test_switch_itself_always_has_an_effect(text: str) -> None:
+    assert unused(SettingsWithCodes, {"CODES": text}) == []
+
+
+def test_every_value_of_a_group_that_is_on_by_default_has_an_effect() -> None:
+    assert unused(SettingsWithCodes, {"CODE_WINDOW": "2", "CODE_STRICT": "on"}) == []
+
+
+def test_bad_switch_is_a_problem_and_hides_no_other() -> None:
+    _, problems = read(SettingsWithCodes, {"CODES": "perhaps", "CODE_WINDOW": "3"})
+
+    assert problems == {
+        "CODE_WINDOW": "must be a whole number from 0 to 2",
+        "CODES": "must be 1 or 0, true or false, yes or no, on or off",
+    }
+
+
+def test_rule_of_a_group_that_is_switched_off_is_a_problem() -> None:
+    _, problems = read(SettingsWithCodes, {"CODES": "off", "CODE_STRICT": "on"})
+
+    assert problems == {"CODE_STRICT": "has no effect without CODES"}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", None), ("off", None), ("on", OptInSettings(is_on=True))])
+def test_group_whose_switch_is_off_by_default_is_on_when_it_is_switched_on(
+    text: str, expected: OptInSettings | None
+) -> None:
+    values, problems = read(SettingsWithOptIn, {"OPT_IN": text})
+
+    assert (values, problems) == ({"opt_in": expected}, {})
+    assert SettingsWithOptIn().opt_in is None
+
+
+def test_required_switch_means_on_whatever_its_value_is() -> None:
+    @dataclass(frozen=True)
+    class Pool:
+        size: int = setting(WholeNumber(0, 9), name="POOL_SIZE", help="A size.")
+
+    @dataclass(frozen=True)
+    class SettingsWithPool:
+        pool: Pool | None = optional_group("Pool", Pool, switch="POOL_SIZE")
+
+    assert read(SettingsWithPool, {"POOL_SIZE": "0"})[0] == {"pool": Pool(0)}
+    assert SettingsWithPool().pool is None
 
 
 def test_secrets_are_not_shown_in_a_group_either() -> None:
