@@ -13,6 +13,7 @@ from runtime.declarations import Computed, optional_group, setting
 from runtime.declarations import ConfigError as ConfigError  # callers catch it from here
 from runtime.mail_settings import MailSettings
 from runtime.settings import Rate, WholeNumber
+from runtime.two_factor_settings import TwoFactorSettings
 
 SAMPLE_SECRET_KEY = "development-only-secret-key-do-not-deploy"  # noqa: S105
 DAY_SECONDS = 24 * 3600
@@ -168,6 +169,9 @@ class Settings:
         group=LIMITS,
         default=Rate(100, "10m"),
         help="Registrations that reached the hash, for each client address.",
+    )
+    two_factor: TwoFactorSettings | None = optional_group(
+        "Second factor", TwoFactorSettings, switch="TWO_FACTOR"
     )
     mail: MailSettings | None = optional_group("Mail", MailSettings, switch="SMTP_URL")
     log_level: str = setting(

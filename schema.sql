@@ -151,6 +151,25 @@ CREATE TABLE IF NOT EXISTS auth_one_time_tokens (
     UNIQUE (user_id, purpose)
 );
 
+-- Second factors. The secret of an authenticator app is encrypted with a key that is derived from SECRET_KEY.
+CREATE TABLE IF NOT EXISTS auth_second_factors (
+    user_id BIGINT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    secret BYTEA NOT NULL,
+    last_step BIGINT NOT NULL DEFAULT -1,   -- the time step of the last code that was accepted
+    recovery_hashes BYTEA[] NOT NULL,       -- keyed hashes of the recovery codes; NULL in the place of a used one
+    setup_expires_at TIMESTAMPTZ NOT NULL,
+    enabled_at TIMESTAMPTZ                  -- NULL: set up, and not in force yet
+);
+
+-- What a user gets for a right password while the second factor is due. Only the SHA-256 of a ticket is stored.
+-- A user may have several: whoever knows the password cannot make the ticket of somebody else void.
+CREATE TABLE IF NOT EXISTS auth_tickets (
+    token_hash BYTEA PRIMARY KEY,
+    user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    proof BYTEA NOT NULL,                   -- SHA-256 of the password hash that the user had then
+    expires_at TIMESTAMPTZ NOT NULL
+);
+
 -- The mails that wait. A row is written in the transaction that causes the mail, and deleted when a mail server has
 -- accepted the mail. It has no link and no token: a token is made when the mail is sent.
 CREATE TABLE IF NOT EXISTS auth_outbox (
@@ -184,10 +203,14 @@ BEGIN
         SELECT indexrelid
         FROM pg_index
         JOIN pg_class ON pg_class.oid = indexrelid
-        WHERE indrelid IN ('users'::regclass, 'auth_sessions'::regclass, 'auth_outbox'::regclass)
+        WHERE indrelid IN (
+              'users'::regclass, 'auth_sessions'::regclass, 'auth_second_factors'::regclass,
+              'auth_tickets'::regclass, 'auth_outbox'::regclass
+          )
           AND relname IN (
               'users_username_lower_key', 'users_email_lower_key',
               'auth_sessions_user_id_idx', 'auth_sessions_valid_until_idx',
+              'auth_second_factors_setup_idx', 'auth_tickets_user_id_idx',
               'auth_outbox_due_at_idx', 'auth_outbox_user_id_idx'
           )
           AND NOT indisvalid
@@ -206,5 +229,7 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_username_lower_key ON users
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_email_lower_key ON users (lower(email COLLATE "C"));
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_user_id_idx ON auth_sessions (user_id);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_sessions_valid_until_idx ON auth_sessions (valid_until);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_second_factors_setup_idx ON auth_second_factors (setup_expires_at) WHERE enabled_at IS NULL;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_tickets_user_id_idx ON auth_tickets (user_id);
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_outbox_due_at_idx ON auth_outbox (due_at) WHERE NOT given_up;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS auth_outbox_user_id_idx ON auth_outbox (user_id);

@@ -13,6 +13,7 @@ from auth.mail.smtp import Transport
 from auth.passwords import PasswordHasher
 from auth.services import Auth
 from auth.throttling.guard import Throttle
+from auth.two_factor.verification import SecondFactor
 from config import Settings
 from db import Database
 from runtime import background, common_passwords, shared_slots
@@ -37,7 +38,8 @@ def init_app(app: Flask, settings: Settings, database: Database) -> None:
     )
     sender = _sender(settings, database)
     throttle = Throttle(settings, database, sender.wake if sender else _do_nothing)
-    app.extensions["auth"] = Auth(settings, database, passwords, throttle, sender)
+    second_factor = SecondFactor(settings, throttle) if settings.two_factor else None
+    app.extensions["auth"] = Auth(settings, database, passwords, throttle, second_factor, sender)
     background.add(app, partial(housekeeping.start, database))
     if sender:
         background.add(app, sender.start, sender.stop)

@@ -34,10 +34,11 @@ def init_app(app: Flask) -> None:
 
 
 def _refuse(exc: ApiError) -> Response:
-    status = REGISTRY[exc.code].status
-    if status in _MALFORMED:
+    if exc.code == "second_factor_required":  # the usual course of a login
+        log.info("%s", exc.log_message)
+    elif exc.status in _MALFORMED and not exc.log_message:
         log.warning("malformed_request code=%s fields=%s", exc.code, ",".join(exc.fields or ()))
-    elif status == 401:
+    elif exc.status == 401:
         log.warning("%s", exc.log_message or f"authentication_failed code={exc.code}")
     elif exc.log_message:
         log.warning("%s", exc.log_message)
@@ -82,7 +83,7 @@ def _refuse_http(exc: HTTPException) -> Response:
 
 
 def _respond(exc: ApiError) -> Response:
-    status = REGISTRY[exc.code].status
+    status = exc.status
     response = Response(f"{json.dumps(exc.body())}\n", status, mimetype="application/json")
     if status == 401:
         response.headers["WWW-Authenticate"] = _CHALLENGE.get(exc.code, "Bearer")

@@ -1,14 +1,23 @@
 """Every failure that a client can see: the registry of codes, and ApiError, which names one of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What one code means: an HTTP status and a sentence for a person."""
+    """What one code means: an HTTP status and a sentence for a person.
+
+    other_statuses: those that some calls answer instead.
+    """
 
     status: int
     sentence: str
+    other_statuses: tuple[int, ...] = ()
+
+    def statuses(self) -> set[int]:
+        """Return every status that the code comes with."""
+        return {self.status, *self.other_statuses}
 
 
 REGISTRY = {
@@ -16,7 +25,10 @@ REGISTRY = {
     "invalid_json": Failure(400, "The request body must be a JSON object."),
     "validation_failed": Failure(400, "Some fields are not valid."),
     "link_invalid": Failure(400, "This link is not valid any more, please ask for a new one."),
+    "code_invalid": Failure(400, "This code is not right, or it was used before.", (401, 403)),
     "invalid_credentials": Failure(401, "Invalid email/username or password"),
+    "second_factor_required": Failure(401, "Please enter a code of your authenticator app."),
+    "ticket_invalid": Failure(401, "This login has expired, please enter your password again."),
     "token_missing": Failure(401, "A bearer token is required."),
     "token_expired": Failure(401, "The token has expired, please log in again."),
     "token_invalid": Failure(401, "The token is not valid, please log in again."),
@@ -34,6 +46,11 @@ REGISTRY = {
     "username_taken": Failure(409, "This username is already taken."),
     "email_taken": Failure(409, "This email address is already registered."),
     "already_verified": Failure(409, "This email address is verified already."),
+    "two_factor_on": Failure(409, "The second factor is on already."),
+    "two_factor_off": Failure(409, "The second factor is off."),
+    "setup_required": Failure(
+        409, "Please begin anew: the setup of the second factor has expired or never began."
+    ),
     "account_in_use": Failure(409, "The account cannot be deleted while other services still use it."),
     "body_too_large": Failure(413, "The request body is larger than 64 KiB."),
     "unsupported_media_type": Failure(415, "The request body must be sent as application/json."),
@@ -48,30 +65,35 @@ REGISTRY = {
 class ApiError(Exception):
     """A refusal of a request.
 
-    code: a key of REGISTRY. sentence: replaces the registry's sentence if it is given. fields: a sentence
-    for each bad field; together they become the sentence of a `validation_failed`. retry_after: seconds until
-    another try may succeed. log_message: for the operator, with ids and without secrets.
+    code: a key of REGISTRY. status: replaces the registry's status if it is given. sentence: replaces the
+    registry's sentence if it is given. fields: a sentence for each bad field; together they become the
+    sentence. retry_after: seconds until another try may succeed. details: more keys of the body. log_message:
+    for the operator, with ids and without secrets.
     """
 
     def __init__(
         self,
         code: str,
         *,
+        status: int | None = None,
         sentence: str = "",
         fields: dict[str, str] | None = None,
         retry_after: int | None = None,
+        details: Mapping[str, object] | None = None,
         log_message: str = "",
     ) -> None:
         super().__init__(code)
         self.code = code
+        self.status = status or REGISTRY[code].status
+        self.details = details or {}
         self.sentence = sentence or " ".join((fields or {}).values()) or REGISTRY[code].sentence
         self.fields = fields
         self.retry_after = retry_after
         self.log_message = log_message
 
     def body(self) -> dict[str, object]:
-        """Return the error body: {"error", "code"}, with "fields" or "retry_after" where there are any."""
-        body: dict[str, object] = {"error": self.sentence, "code": self.code}
+        """Return the error body: {"error", "code"}, with what else the error has."""
+        body: dict[str, object] = {"error": self.sentence, "code": self.code, **self.details}
         if self.fields:
             body["fields"] = self.fields
         if self.retry_after is not None:

@@ -10,7 +10,7 @@ from auth.passwords import MAX_PASSWORD_CHARACTERS, MAX_TYPED_CHARACTERS, normal
 MAX_NESTING = 32
 
 _NAMES = frozenset({"username", "email", "password", "first_name", "firstName", "last_name", "lastName"})
-_NAMES |= {"current_password", "new_password", "refresh_token", "token"}
+_NAMES |= {"current_password", "new_password", "refresh_token", "token", "ticket", "code", "recovery_code"}
 _NOT_TEXT = "Text must not hold NUL characters, lone surrogates or deep nesting."
 _USERNAME = re.compile(r"[A-Za-z0-9._-]{1,50}")
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"

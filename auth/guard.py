@@ -14,6 +14,7 @@ from auth.errors import ApiError
 from auth.principal import Principal
 from auth.services import current_auth
 from auth.tokens import access
+from config import Settings
 
 # `iat` has whole seconds, and the clocks of hosts differ.
 CLOCK_TOLERANCE = timedelta(seconds=1 + access.LEEWAY_SECONDS)
@@ -81,10 +82,29 @@ def require_found(result: T | None) -> T:
     return result
 
 
-def require_feature(group: object) -> None:
-    """Raise ApiError `feature_off` if the settings of a feature are None."""
-    if group is None:
+def require_feature(part: T | None) -> T:
+    """Return what a feature needs, such as its settings. Raises ApiError `feature_off` if it is None."""
+    if part is None:
         raise ApiError("feature_off")
+    return part
+
+
+def feature_required(group_of: Callable[[Settings], object]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a request pass while a feature is on. group_of: returns its group of the settings.
+
+    It stands above login_required: a call that is off is a 404 without a token, too. Raises ApiError
+    `feature_off`.
+    """
+
+    def decorate(view: Callable[P, T]) -> Callable[P, T]:
+        @wraps(view)
+        def offered(*args: P.args, **kwargs: P.kwargs) -> T:
+            require_feature(group_of(current_auth().settings))
+            return view(*args, **kwargs)
+
+        return offered
+
+    return decorate
 
 
 def current_client() -> Client:

@@ -12,7 +12,8 @@ from datetime import datetime
 from auth import sessions
 from auth.mail import outbox
 from auth.throttling import counters
-from auth.tokens import one_time
+from auth.tokens import one_time, tickets
+from auth.two_factor import factors
 from db import Cursor, Database, DatabaseUnavailable, transaction
 from runtime import clock
 
@@ -22,7 +23,14 @@ BATCH_ROWS = 500  # of a table in one transaction, so that no statement takes lo
 LOCK = 0x55534553  # "USES": the advisory lock of the worker that removes rows
 
 # For each table a function that removes up to `at_most` rows that are over, and returns their number.
-PURGES: tuple[Callable[..., int], ...] = (sessions.purge, counters.purge, one_time.purge, outbox.purge)
+PURGES: tuple[Callable[..., int], ...] = (
+    sessions.purge,
+    counters.purge,
+    one_time.purge,
+    tickets.purge,
+    factors.purge,
+    outbox.purge,
+)
 
 log = logging.getLogger("auth")
 

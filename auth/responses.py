@@ -4,6 +4,7 @@ from typing import Any
 
 from auth.sessions import Session
 from auth.tokens.pair import TokenPair
+from auth.tokens.tickets import Ticket
 from auth.users import User
 from runtime import clock
 
@@ -19,6 +20,7 @@ def user(row: User) -> dict[str, Any]:
         "email": row.email,
         "email_verified": row.email_verified,
         **pending_email,
+        "two_factor": row.two_factor,
         "first_name": first_name,
         "last_name": last_name,
         "created_at": created_at,
@@ -42,6 +44,11 @@ def token_pair(pair: TokenPair) -> dict[str, Any]:
 def login(row: User, pair: TokenPair) -> dict[str, Any]:
     """Return the answer to a login."""
     return {**token_pair(pair), "user": user(row)}
+
+
+def ticket(row: Ticket) -> dict[str, Any]:
+    """Return what a login adds to its refusal while the second factor is due."""
+    return {"ticket": row.token, "expires_in": row.expires_in}
 
 
 def registration(row: User, pair: TokenPair | None) -> dict[str, Any]:

@@ -7,21 +7,23 @@ from flask import current_app
 from auth.mail.sender import Sender
 from auth.passwords import PasswordHasher
 from auth.throttling.guard import Throttle
+from auth.two_factor.verification import SecondFactor
 from config import Settings
 from db import Database
 
 
 @dataclass(frozen=True)
 class Auth:
-    """The settings, the database, the password hasher, the limits and the sender of mails of one app.
+    """The settings, the database, the password hasher, the limits and what may be off in one app.
 
-    sender: None if mail is off.
+    second_factor: None if TWO_FACTOR is off. sender: None if mail is off.
     """
 
     settings: Settings
     database: Database
     passwords: PasswordHasher
     throttle: Throttle
+    second_factor: SecondFactor | None = None
     sender: Sender | None = None
 
     def wake_sender(self) -> None:

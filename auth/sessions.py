@@ -56,26 +56,34 @@ class SessionGrant:
     idle_expires_at: datetime
 
 
-def create(cur: Cursor, user_id: int, session: NewSession, *, password_hash: str | None) -> int | None:
+def create(
+    cur: Cursor, user_id: int, session: NewSession, *, password_hash: str, two_factor: bool | None
+) -> int | None:
     """Insert a session of a user and return its id. Lock the user's row until the transaction ends.
 
-    password_hash: the hash that proved the identity, or None for another proof. Returns None if the user is
-    gone or the hash was replaced. A change of the password revokes every session that it sees: without the
-    lock, a sign-in at the same time could open a session that it does not see.
+    password_hash, two_factor: those of the user when the identity was proved; two_factor may be None if it is
+    of no importance. Returns None if the user is gone, if the password hash was replaced, or if the second
+    factor was enabled or disabled meanwhile. A change of the password revokes every session that it sees:
+    without the lock, a sign-in at the same time could open a session that it does not see.
     """
+    # Two statements in one message. The second one sees what was committed while the first one waited.
     cur.execute(
         """
+        SELECT FROM users WHERE id = %(user_id)s FOR NO KEY UPDATE;
         INSERT INTO auth_sessions (user_id, handle_hash, token_hash, created_at, last_used_at, valid_until,
                                    expires_at, ip, user_agent)
         SELECT id, %(selector_hash)s, %(token_hash)s, %(now)s, %(now)s, %(idle_expires_at)s,
                %(expires_at)s, %(ip)s, %(user_agent)s
         FROM users
         WHERE id = %(user_id)s
-          AND (%(password_hash)s::TEXT IS NULL OR password = %(password_hash)s)
-        FOR NO KEY UPDATE
+          AND password = %(password_hash)s
+          AND COALESCE(%(two_factor)s = EXISTS (
+              SELECT FROM auth_second_factors
+              WHERE auth_second_factors.user_id = users.id AND enabled_at IS NOT NULL
+          ), TRUE)
         RETURNING id
         """,
-        vars(session) | {"user_id": user_id, "password_hash": password_hash},
+        vars(session) | {"user_id": user_id, "password_hash": password_hash, "two_factor": two_factor},
     )
     row = cur.fetchone()
     return row[0] if row else None

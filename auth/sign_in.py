@@ -1,4 +1,6 @@
-"""The one door behind every proof of identity: a user who proved an identity gets a session and tokens here.
+"""The one door behind every proof of identity: a user who proved an identity gets tokens here.
+
+A second factor that is due stands before it: the user gets a ticket, and the tokens for ticket and code.
 
 A proof holds as long as the verified password hash is the user's. `act_on_proof` makes the proof once more if
 the hash was replaced in between, for example by a login that strengthens it.
@@ -6,20 +8,22 @@ the hash was replaced in between, for example by a login that strengthens it.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from auth import sessions, users
+from auth import responses, sessions
 from auth.client import Client
 from auth.errors import ApiError
-from auth.principal import Principal
+from auth.mail import notices, outbox
 from auth.services import Auth
 from auth.sessions import NewSession, SessionGrant
-from auth.tokens import pair, refresh
+from auth.throttling import attempts
+from auth.tokens import pair, refresh, tickets
 from auth.tokens.pair import TokenPair
 from auth.tokens.refresh import RefreshToken
 from auth.users import Credential, User
 from config import Settings
-from db import Cursor
+from db import Cursor, transaction
+from runtime import clock
 
 MAX_SESSIONS = 100  # of one user
 # In one sign-in: a script may have opened a million sessions before there was a limit, and the statement that
@@ -27,23 +31,96 @@ MAX_SESSIONS = 100  # of one user
 MAX_REVOKED = 1000
 MAX_USER_AGENT_CHARACTERS = 200
 
+
+class OfUser(Protocol):
+    """A proof of the identity of a user."""
+
+    @property
+    def user(self) -> User: ...
+
+
+P = TypeVar("P", bound=OfUser)
 T = TypeVar("T")
 
 
-def open_session(
-    cur: Cursor, user: User, *, password_hash: str | None, client: Client, settings: Settings, now: datetime
+def admit(auth: Auth, credential: Credential, client: Client) -> TokenPair | None:
+    """Open a session for a user who proved an identity, and return its tokens.
+
+    Every way in ends here; only a second factor goes on to `enter`. credential: as it was when the identity
+    was proved. Returns None as `open_session` does. Raises ApiError `second_factor_required` with a ticket if
+    a second factor is due, and what `require_verified` raises.
+    """
+    user, now = credential.user, clock.now()
+    require_verified(user, auth.settings)
+    if auth.second_factor and user.two_factor:
+        ticket = auth.database.write(tickets.issue, user.id, password_hash=credential.password_hash, now=now)
+        if ticket is None:
+            return None
+        cause = f"second_factor_required user_id={user.id}"
+        raise ApiError("second_factor_required", details=responses.ticket(ticket), log_message=cause)
+
+    def open_first(cur: Cursor) -> TokenPair | None:
+        with transaction(cur):
+            return enter(cur, auth, credential, client, now=now)
+
+    tokens = auth.database.write(open_first)
+    if tokens and is_on_new_device(auth, credential, client, now=now):
+        auth.wake_sender()
+    return tokens
+
+
+def is_on_new_device(auth: Auth, credential: Credential, client: Client, *, now: datetime) -> bool:
+    """Return whether the user gets a notice of this sign-in. now: aware. Returns False if mail is off."""
+    return auth.settings.mail is not None and not attempts.is_known(
+        credential, client, settings=auth.settings, now=now.timestamp()
+    )
+
+
+def enter(
+    cur: Cursor, auth: Auth, credential: Credential, client: Client, *, now: datetime
 ) -> TokenPair | None:
-    """Open a session for a user who proved an identity, and return its tokens. Call it in a transaction.
+    """Open a session for a user who proved every factor, and queue the notice of a new device.
 
-    Whoever comes in passes `require_verified` first. A user who is in already goes on without: a change of
-    the password opens a session in the place of those that it ends.
+    Parameters and result: see `open_session`. Race: a login takes a quarter of a second. A second factor that
+    is enabled meanwhile is due, too.
+    """
+    user = credential.user
+    tokens = open_session(
+        cur,
+        user,
+        password_hash=credential.password_hash,
+        client=client,
+        settings=auth.settings,
+        now=now,
+        two_factor=user.two_factor,
+    )
+    if tokens and is_on_new_device(auth, credential, client, now=now):
+        details = notices.details(client, now)
+        outbox.queue_notice(cur, notices.NEW_DEVICE, user_id=user.id, details=details)
+    return tokens
 
-    password_hash: the hash that was the proof, or None for another proof. now: aware. Returns None if the
-    user is gone or the hash was replaced. The user keeps the newest MAX_SESSIONS live sessions.
+
+def open_session(
+    cur: Cursor,
+    user: User,
+    *,
+    password_hash: str,
+    client: Client,
+    settings: Settings,
+    now: datetime,
+    two_factor: bool | None = None,
+) -> TokenPair | None:
+    """Open a session, and return its tokens. Call it in a transaction.
+
+    For users who are in already: a registration, and a change of the password, which opens a session in the
+    place of those that it ends. Others come in through `admit`.
+
+    password_hash, two_factor: see sessions.create, which decides whether the result is None. now: aware. The
+    user keeps the newest MAX_SESSIONS live sessions.
     """
     refresh_token = refresh.new()
     session = new_session(refresh_token, client=client, settings=settings, now=now)
-    session_id = sessions.create(cur, user.id, session, password_hash=password_hash)
+    session_id = sessions.create(cur, user.id, session, password_hash=password_hash, two_factor=two_factor)
     if session_id is None:
         return None
     sessions.revoke_surplus(cur, user.id, keep=MAX_SESSIONS, at_most=MAX_REVOKED, now=now)
@@ -61,43 +138,18 @@ def require_verified(user: User, settings: Settings) -> None:
         raise ApiError("email_not_verified", log_message=f"email_not_verified user_id={user.id}")
 
 
-def reauthenticate(
-    auth: Auth, principal: Principal, password: str, act: Callable[[Credential], T | None], *, client: Client
-) -> T:
-    """Return the result of `act`, once `password` is proved to be that of the principal's user.
-
-    act: as for `act_on_proof`. Raises ApiError `token_invalid` if the principal's session has ended,
-    `wrong_password`: 403, because a frontend that refreshes its token on every 401 would do so for ever, and
-    what Throttle.reauthentication raises.
-    """
-
-    def prove_password() -> Credential:
-        credential = auth.database.read(users.find_credential, principal)
-        if credential is None:
-            raise principal.session_ended()
-        with auth.throttle.reauthentication(principal, client):
-            if not auth.passwords.verify(password, credential.password_hash):
-                raise ApiError("wrong_password", log_message=f"wrong_password user_id={credential.user.id}")
-        return credential
-
-    _, result = act_on_proof(prove_password, act, refusal="wrong_password")
-    return result
-
-
-def act_on_proof(
-    prove: Callable[[], Credential], act: Callable[[Credential], T | None], *, refusal: str
-) -> tuple[Credential, T]:
-    """Prove an identity, act on the proof, and return the proved credential with the result.
+def act_on_proof(prove: Callable[[], P], act: Callable[[P], T | None], *, refusal: str) -> tuple[P, T]:
+    """Prove an identity, act on the proof, and return the proof with the result.
 
     act: returns None if the password hash was replaced after it was verified (TOCTOU). Then the proof is made
     a second time, with the hash of now. Raises ApiError `refusal` if that hash was replaced as well.
     """
     for _ in range(2):
-        credential = prove()
-        result = act(credential)
+        proof = prove()
+        result = act(proof)
         if result is not None:
-            return credential, result
-    raise ApiError(refusal, log_message=f"password_changed user_id={credential.user.id}")
+            return proof, result
+    raise ApiError(refusal, log_message=f"password_changed user_id={proof.user.id}")
 
 
 def new_session(

@@ -11,18 +11,30 @@ from db import Cursor, DataError, IntegrityError
 
 MAX_SESSIONS_READ = 200  # a user may have more of an earlier version
 _COLUMNS = "users.id, username, email, first_name, last_name, created_at"
-# Also what auth_emails knows of the user. PostgreSQL plans a subquery faster than a join.
-_COLUMNS_AND_ADDRESSES = (
-    f"{_COLUMNS}, (SELECT ARRAY[verified, pending] FROM auth_emails WHERE auth_emails.user_id = users.id)"
-)
+# Also since when a second factor is in force, and what auth_emails knows of the user. PostgreSQL plans such
+# subqueries faster than joins and EXISTS.
+_ALL_COLUMNS = f"""
+    {_COLUMNS},
+    (SELECT enabled_at FROM auth_second_factors WHERE auth_second_factors.user_id = users.id),
+    (SELECT ARRAY[verified, pending] FROM auth_emails WHERE auth_emails.user_id = users.id)
+"""
+# Where the user's live sessions were opened.
+_SESSION_IPS = """
+    ARRAY(
+        SELECT ip
+        FROM auth_sessions
+        WHERE auth_sessions.user_id = users.id AND valid_until > %(now)s
+        LIMIT %(max_sessions)s
+    )
+"""
 
 
 @dataclass(frozen=True)
 class User:
-    """A row of users without its password hash, and what is known of the email.
+    """A row of users without its password hash, and what other tables know of the user.
 
-    created_at: UTC, naive from a plain TIMESTAMP column. pending_email: replaces the email once it is
-    verified.
+    created_at: UTC, naive from a plain TIMESTAMP column. two_factor: whether a second factor is in force.
+    pending_email: replaces the email once it is verified.
     """
 
     id: int
@@ -31,6 +43,7 @@ class User:
     first_name: str | None
     last_name: str | None
     created_at: datetime | None
+    two_factor: bool = False
     email_verified: bool = False
     pending_email: str | None = None
 
@@ -39,7 +52,7 @@ class User:
 class Credential:
     """A user and the hash that a password is verified against.
 
-    session_ips: where the user's live sessions were opened; find_by_login alone reads them.
+    session_ips: where the user's live sessions were opened; find_credential does not read them.
     """
 
     user: User
@@ -67,14 +80,14 @@ def create(cur: Cursor, columns: dict[str, str | None], *, password_hash: str) -
 
 def find(cur: Cursor, principal: Principal) -> User | None:
     """Return the principal's user. Returns None if the user is gone or the session has ended."""
-    principal.select(cur, _COLUMNS_AND_ADDRESSES)
+    principal.select(cur, _ALL_COLUMNS)
     row = cur.fetchone()
     return _user(row) if row else None
 
 
 def find_credential(cur: Cursor, principal: Principal) -> Credential | None:
     """Return the principal's user and password hash. Returns None as `find` does."""
-    principal.select(cur, f"password, {_COLUMNS_AND_ADDRESSES}")
+    principal.select(cur, f"password, {_ALL_COLUMNS}")
     row = cur.fetchone()
     return Credential(_user(row[1:]), row[0]) if row else None
 
@@ -87,12 +100,7 @@ def find_by_login(cur: Cursor, identifier: str, *, now: datetime) -> Credential 
     address wins. now: aware.
     """
     statement = f"""
-        SELECT password, ARRAY(
-            SELECT ip
-            FROM auth_sessions
-            WHERE auth_sessions.user_id = users.id AND valid_until > %(now)s
-            LIMIT %(max_sessions)s
-        ), {_COLUMNS_AND_ADDRESSES}
+        SELECT password, {_SESSION_IPS}, {_ALL_COLUMNS}
         FROM users
         WHERE lower(email COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
            OR lower(username COLLATE "C") IN (lower(%(typed)s COLLATE "C"), lower(%(stripped)s COLLATE "C"))
@@ -117,33 +125,30 @@ def find_by_login(cur: Cursor, identifier: str, *, now: datetime) -> Credential 
     return Credential(_user(row[2:]), row[0], tuple(row[1])) if row else None
 
 
+def find_credential_by_id(cur: Cursor, user_id: int, *, now: datetime) -> Credential | None:
+    """Return the user who has proved the password already. Returns None if the user is gone. now: aware."""
+    cur.execute(
+        f"SELECT password, {_SESSION_IPS}, {_ALL_COLUMNS} FROM users WHERE users.id = %(user_id)s",
+        {"user_id": user_id, "now": now, "max_sessions": MAX_SESSIONS_READ},
+    )
+    row = cur.fetchone()
+    return Credential(_user(row[2:]), row[0], tuple(row[1])) if row else None
+
+
 def find_by_email(cur: Cursor, email: str) -> User | None:
     """Return the user who has this email, without regard to case. Returns None if there is none.
 
     The email of the returned user is as it is stored: the case of letters beyond ASCII counts.
     """
-    cur.execute(
-        f"""
-        SELECT {_COLUMNS_AND_ADDRESSES}
-        FROM users
-        WHERE lower(email COLLATE "C") = lower(%s COLLATE "C")
-        """,
-        (email,),
-    )
+    same_email = 'lower(email COLLATE "C") = lower(%s COLLATE "C")'
+    cur.execute(f"SELECT {_ALL_COLUMNS} FROM users WHERE {same_email}", (email,))
     row = cur.fetchone()
     return _user(row) if row else None
 
 
 def find_by_id(cur: Cursor, user_id: int) -> User | None:
     """Return the user whom a mail or a link names. Returns None if the user is gone."""
-    cur.execute(
-        f"""
-        SELECT {_COLUMNS_AND_ADDRESSES}
-        FROM users
-        WHERE users.id = %s
-        """,
-        (user_id,),
-    )
+    cur.execute(f"SELECT {_ALL_COLUMNS} FROM users WHERE users.id = %s", (user_id,))
     row = cur.fetchone()
     return _user(row) if row else None
 
@@ -151,6 +156,21 @@ def find_by_id(cur: Cursor, user_id: int) -> User | None:
 def lock(cur: Cursor, user_id: int) -> None:
     """Lock the row of a user until the transaction ends, as a sign-in and a change of the password do."""
     cur.execute("SELECT FROM users WHERE id = %s FOR NO KEY UPDATE", (user_id,))
+
+
+def lock_own(cur: Cursor, principal: Principal, *, password_hash: str) -> bool:
+    """Lock the row of the principal's user in the same way. password_hash: the hash that was verified.
+
+    Returns False if the user is gone, the session has ended, or that hash was replaced meanwhile.
+    """
+    statement = """
+        SELECT FROM users
+        JOIN principal USING (id)
+        WHERE password = %(password_hash)s
+        FOR NO KEY UPDATE OF users
+    """
+    principal.execute(cur, statement, password_hash=password_hash)
+    return cur.fetchone() is not None
 
 
 def update(
@@ -170,7 +190,7 @@ def update(
         FROM principal
         WHERE users.id = principal.id
           AND (%(password_hash)s::TEXT IS NULL OR password = %(password_hash)s)
-        RETURNING {_COLUMNS_AND_ADDRESSES}
+        RETURNING {_ALL_COLUMNS}
         """,
         password_hash=password_hash,
         **columns,
@@ -221,10 +241,8 @@ def set_hash(cur: Cursor, user_id: int, *, email: str, new: str) -> bool:
 
 
 def _user(row: Sequence[Any]) -> User:
-    """Return the user of a row with _COLUMNS_AND_ADDRESSES."""
-    *columns, addresses = row
-    user = User(*columns)
-    if addresses is None:
-        return user
-    verified, pending = addresses
-    return replace(user, email_verified=verified == user.email, pending_email=pending)
+    """Return the user of a row with _ALL_COLUMNS."""
+    *columns, enabled_at, addresses = row
+    user, (verified, pending) = User(*columns), addresses or (None, None)
+    is_verified = verified == user.email
+    return replace(user, two_factor=enabled_at is not None, email_verified=is_verified, pending_email=pending)

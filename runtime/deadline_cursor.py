@@ -20,7 +20,9 @@ from runtime.faults import DatabaseUnavailable
 STATEMENT_SECONDS = 3.0
 
 # The guard goes before every statement, in the same message, and costs no round trip. It gives the statement
-# the milliseconds that are left. PostgreSQL refuses a negative timeout as an error; 0 would mean no limit.
+# the milliseconds that are left. PostgreSQL refuses a negative timeout as an error; 0 would mean no limit. In
+# a message of several statements each gets these milliseconds, so that such a message needs a transaction,
+# whose COMMIT has a guard of its own.
 _GUARD = """
     SELECT set_config(
         'statement_timeout',

@@ -27,6 +27,7 @@ from dev import postgres as embedded_postgres
 from dev import postgres_binaries
 from dev.postgres import _make as make_data
 from runtime import logs
+from runtime.log_limit import LogLimit
 from tests.support import ROOT, SECRET_KEY, contract
 from tests.support.actor import Actor, ClientOf
 from tests.support.apps import NO_DATABASE, app_on, app_without_hash_slots
@@ -193,7 +194,10 @@ def sql(settings: Settings) -> Iterator[Sql]:
 
 @pytest.fixture
 def app(session_app: Flask, sql: Sql) -> Flask:
-    """The app on an empty database."""
+    """The app on an empty database. No limit of log lines is used up."""
+    auth = session_app.extensions["auth"]
+    for owner, name in ((auth.throttle, "_refusals"), (auth.second_factor, "_undecryptable")):
+        vars(owner)[name] = LogLimit()
     sql(
         "DELETE FROM users; DELETE FROM auth_throttle; DELETE FROM auth_outbox;"
         " ALTER SEQUENCE users_id_seq RESTART; ALTER SEQUENCE auth_sessions_id_seq RESTART"

@@ -15,6 +15,7 @@ from auth.features import (
     profile,
     registration,
     sessions,
+    two_factor,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "profile",
     "registration",
     "sessions",
+    "two_factor",
 ]

@@ -11,7 +11,13 @@ from auth.blueprint import bp
 from auth.bodies import json_body
 from auth.errors import ApiError
 from auth.fields import required_text
-from auth.guard import current_client, login_required, require_feature, require_found
+from auth.guard import (
+    current_client,
+    feature_required,
+    login_required,
+    require_feature,
+    require_found,
+)
 from auth.mail import notices, outbox
 from auth.mail.outbox import NewMail
 from auth.services import current_auth
@@ -41,14 +47,10 @@ def verify_email() -> dict[str, Any]:
 
 
 @bp.post("/email/resend")
+@feature_required(lambda settings: settings.mail)
+@login_required
 def resend_verification() -> tuple[dict[str, Any], int]:
     """Mail the link once more, for the user, to the pending address or else to the email. Answers 202."""
-    require_feature(current_auth().settings.mail)
-    return _resend()
-
-
-@login_required
-def _resend() -> tuple[dict[str, Any], int]:
     auth = current_auth()
     auth.throttle.mail_request(current_client())
     if not require_found(auth.database.write(outbox.queue_verification, g.principal)):

@@ -19,7 +19,7 @@ def offered(settings: Settings) -> dict[str, Any]:
     return {
         "email_verification": has_mail,
         "password_reset": has_mail,
-        "two_factor": False,
+        "two_factor": settings.two_factor is not None,
         "avatars": False,
         "oauth": [],
         "password_min_length": settings.password_min_length,

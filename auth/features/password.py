@@ -16,10 +16,12 @@ from auth.guard import current_client, login_required
 from auth.mail import notices, outbox
 from auth.passwords import MAX_TYPED_CHARACTERS, normalise
 from auth.principal import Principal
+from auth.reauthentication import Proof, reauthenticate
 from auth.services import current_auth
 from auth.tokens import one_time
 from auth.tokens.pair import TokenPair
-from auth.users import Credential
+from auth.two_factor import factors
+from auth.two_factor.verification import TypedCode
 from config import Settings
 from db import Cursor, transaction
 from runtime import clock
@@ -27,10 +29,11 @@ from runtime import clock
 
 @dataclass(frozen=True)
 class PasswordChange:
-    """The current password, which proves who asks, and the new one."""
+    """The current password and perhaps a code, which prove who asks, and the new password."""
 
     current_password: str = field(repr=False)
     new_password: str = field(repr=False)
+    typed: TypedCode
 
     @classmethod
     def from_body(cls, body: dict[str, Any], *, password_min_length: int) -> "PasswordChange":
@@ -38,11 +41,12 @@ class PasswordChange:
         reader = BodyReader(body)
         current = reader.required_text("current_password")
         new = reader.new_password("new_password", password_min_length)
+        typed = TypedCode.from_reader(reader)
         reader.raise_for_errors()
         if len(current) <= MAX_TYPED_CHARACTERS and normalise(new) == normalise(current):
             sentence = "New password must differ from the current one."
             raise ApiError("validation_failed", fields={"new_password": sentence})
-        return cls(current, new)
+        return cls(current, new, typed)
 
 
 @bp.put("/me/password")
@@ -50,20 +54,21 @@ class PasswordChange:
 def change_password() -> dict[str, Any]:
     """Change the password, for the user, who confirms it with the current one.
 
-    Every session of the user has ended. Answers the tokens of a new one.
+    If a second factor is on, a code is needed as well. Every session of the user has ended. Answers the
+    tokens of a new one.
     """
     auth, client = current_auth(), current_client()
     form = PasswordChange.from_body(json_body(), password_min_length=auth.settings.password_min_length)
 
-    def change(credential: Credential) -> TokenPair | None:
-        user = credential.user
+    def change(proof: Proof) -> TokenPair | None:
+        user = proof.user
         if sentence := new_passwords.weakness(
             form.new_password, username=user.username, email=user.email, settings=auth.settings
         ):
             raise ApiError("validation_failed", fields={"new_password": sentence})
         tokens = auth.database.write(
             _change,
-            credential,
+            proof,
             principal=g.principal,
             new_hash=auth.passwords.hash(form.new_password),
             client=client,
@@ -72,16 +77,16 @@ def change_password() -> dict[str, Any]:
         )
         if tokens is not None:
             auth.wake_sender()
-            devices.remember(auth, credential.user.id, client)
+            devices.remember(auth, user.id, client)
         return tokens
 
-    tokens = sign_in.reauthenticate(auth, g.principal, form.current_password, change, client=client)
+    tokens = reauthenticate(auth, g.principal, form.current_password, change, client=client, typed=form.typed)
     return responses.token_pair(tokens)
 
 
 def _change(
     cur: Cursor,
-    credential: Credential,
+    proof: Proof,
     *,
     principal: Principal,
     new_hash: str,
@@ -93,19 +98,23 @@ def _change(
 
     Who has stolen a token of any of the sessions is out, too, and every link that was mailed is void. Returns
     None if the password hash was replaced meanwhile. Raises ApiError `token_invalid` if the principal's
-    session has ended. Nothing is stored then.
+    session has ended, `code_invalid` if the code was used meanwhile. Nothing is stored then.
     """
-    user = credential.user
+    user = proof.user
     with transaction(cur):
         # First the row of the user, which a login locks: no session is opened in between.
-        if not users.replace_hash(cur, user.id, old=credential.password_hash, new=new_hash):
+        if not users.replace_hash(cur, user.id, old=proof.password_hash, new=new_hash):
             return None
         if not sessions.revoke_all(cur, principal):
             raise principal.session_ended()
-        # Account takeover: who knew the old password may wait for a link, or have an address pending. Also
-        # without mail: it may be on again before a link expires, and a pending address never expires.
+        # Account takeover: who knew the old password may wait for a link, have an address pending, or have
+        # set a second factor up. Also without mail: it may be on again before a link expires, and a pending
+        # address never expires.
         one_time.void(cur, user.id)
         emails.forget_pending(cur, user.id)
+        if settings.two_factor:
+            factors.void_setup(cur, user.id)
+        proof.use_up(cur)
         if settings.mail:
             details = notices.details(client, now)
             outbox.queue_notice(cur, notices.PASSWORD_CHANGED, user_id=user.id, details=details)

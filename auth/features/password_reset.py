@@ -17,6 +17,7 @@ from auth.services import current_auth
 from auth.throttling import counters, keys
 from auth.tokens import one_time
 from auth.tokens.one_time import Owner
+from auth.two_factor import factors
 from auth.users import User
 from config import Settings
 from db import Cursor, transaction
@@ -127,6 +128,8 @@ def _reset(
         if not one_time.consume(cur, token, owner, purpose=one_time.RESET_PASSWORD, now=now):
             raise ApiError("link_invalid")
         one_time.void(cur, user_id)
+        if settings.two_factor:
+            factors.void_setup(cur, user_id)
         emails.set_verified(cur, user_id, owner.email)
         details = notices.details(client, now)
         outbox.queue_notice(cur, notices.PASSWORD_RESET, user_id=user_id, details=details)

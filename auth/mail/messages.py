@@ -33,6 +33,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "email_changed": (*_NOTICE, "address"),
     "account_locked": _NOTICE,
     "new_device": _NOTICE,
+    "two_factor_on": _NOTICE,
+    "two_factor_off": _NOTICE,
+    "recovery_code_used": (*_NOTICE, "left"),
     "test": (),
 }
 COMMON_VALUES = ("name", "username", "frontend_url")
@@ -43,6 +46,7 @@ REQUIRED_SAMPLES = {
     "expires": "24 hours",
     "address": "ada@example.com",
     "time": "2026-01-02 03:04 UTC",
+    "left": "9",
 }
 SAMPLES = REQUIRED_SAMPLES | {
     "name": "Ada",

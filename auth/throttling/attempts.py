@@ -16,13 +16,16 @@ from config import Settings
 from runtime import addresses
 from runtime.settings import Rate
 
+# Failures of one account over codes and recovery codes of all calls. RFC 4226 section 7.3 asks for a limit.
+SECOND_FACTOR_FAILURES = (Rate(5, "5m"), Rate(50, "1d"))
+
 
 @dataclass(frozen=True)
 class Attempt:
     """What an attempt is charged to.
 
     user_id: of the account, None if there is no such user. budget: the key of the account's budget, which a
-    success fills; "" if the address alone is charged. unlock: the keys whose lock a success ends.
+    success fills; "" if a success fills none. unlock: the keys whose lock a success ends.
     is_given_back: whether a success gives the charges back. is_by_stranger: whether the budget is that of the
     strangers of an account.
     """
@@ -67,6 +70,20 @@ def reauthentication(
         return _by_known(keys.device(device), user_id, [], settings)
     budget = keys.session(user_id, session_id)
     return _by_known(budget, user_id, _of_address(client, settings), settings)
+
+
+def second_factor(user_id: int, client: Client, *, settings: Settings, now: float) -> Attempt:
+    """Return what a code of a second factor is charged to, also if RATE_LIMITS is off.
+
+    Attack: whoever has the password guesses the six digits. So all devices share the budgets, and a success
+    gives back its own charge alone. now: seconds since the epoch.
+    """
+    prefix = keys.second_factor(user_id)
+    charges = [Charge(f"{prefix}{rate}", rate, "too_many_attempts") for rate in SECOND_FACTOR_FAILURES]
+    # A device with a cookie goes without its address, for the same reason as at a login.
+    if settings.rate_limits and not _device(user_id, client, settings=settings, now=now):
+        charges += _of_address(client, settings)
+    return Attempt(charges, user_id)
 
 
 def unknown_token(client: Client, *, settings: Settings) -> Attempt:

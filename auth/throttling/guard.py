@@ -34,7 +34,7 @@ log = logging.getLogger("auth")
 
 
 class Throttle:
-    """The limits of one app. Without RATE_LIMITS every attempt passes, without a statement.
+    """The limits of one app. Without RATE_LIMITS only those of second factors hold; others cost no statement.
 
     wake_sender: has a notice sent at once. The methods raise ApiError `rate_limited` or `too_many_attempts`.
     """
@@ -66,6 +66,17 @@ class Throttle:
             ),
         )
 
+    def second_factor(self, user_id: int, client: Client) -> AbstractContextManager[None]:
+        """Charge a code of a second factor. The block raises ApiError for a wrong one.
+
+        RFC 4226 section 7.3: without a limit six digits can be guessed, so that this one always holds.
+        """
+        return self._charged(
+            client,
+            lambda: attempts.second_factor(user_id, client, settings=self._settings, now=time.time()),
+            is_optional=False,
+        )
+
     def registration(self, client: Client) -> AbstractContextManager[None]:
         """Charge a registration. The block hashes the password."""
         return self._charged(client, lambda: attempts.registration(client, settings=self._settings))
@@ -84,13 +95,18 @@ class Throttle:
 
     def forget(self, user_id: int) -> None:
         """Forget the attempts on the account of a user who is gone."""
-        if self._settings.rate_limits:
-            with self._best_effort():
+        with self._best_effort():
+            if self._settings.rate_limits:
                 self._database.write(counters.forget, keys.account(user_id))
+            if self._settings.two_factor:
+                self._database.write(counters.forget, keys.second_factor(user_id))
 
     @contextmanager
-    def _charged(self, client: Client, attempt_of: Callable[[], Attempt]) -> Iterator[None]:
-        if not self._settings.rate_limits or not (attempt := attempt_of()).charges:
+    def _charged(
+        self, client: Client, attempt_of: Callable[[], Attempt], *, is_optional: bool = True
+    ) -> Iterator[None]:
+        is_off = is_optional and not self._settings.rate_limits
+        if is_off or not (attempt := attempt_of()).charges:
             yield
             return
         charged = self._charge(attempt, client)
@@ -148,7 +164,8 @@ class Throttle:
     def _give_back(self, attempt: Attempt, charged: list[Charged]) -> None:
         """Give the charges of a success back."""
         refunds = [each for each in charged if each.charge.key != attempt.budget]
-        self._write_patiently(counters.settle, refunds=refunds, fill=[attempt.budget], unlock=attempt.unlock)
+        fill = [attempt.budget] if attempt.budget else []
+        self._write_patiently(counters.settle, refunds=refunds, fill=fill, unlock=attempt.unlock)
 
     def _write_patiently(
         self, query: Callable[Concatenate[Cursor, P], None], *args: P.args, **kwargs: P.kwargs

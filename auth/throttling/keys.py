@@ -62,6 +62,14 @@ def device(device: Device) -> str:
     return f"{account(device.user_id)}device {device.id}"
 
 
+def second_factor(user_id: int) -> str:
+    """Return the beginning of the keys of a user's second factor.
+
+    They are no keys of `account`: a right password or its reset gives nothing back.
+    """
+    return f"second factor {user_id} "
+
+
 def session(user_id: int, session_id: int | None) -> str:
     """Return the key of the holder of an access token. session_id: None for a token without a session."""
     return f"{account(user_id)}session {session_id or 'none'}"

@@ -20,6 +20,7 @@ from tests.support.apps import app_on
 from tests.support.database import MakeDatabase, run_sql
 from tests.support.mails import mail_settings
 from tests.support.registrations import ADA
+from tests.support.second_factors import DISABLE, ENABLE, SECOND_STEP, SETUP, WRONG_CODE, enrol
 from tests.support.verification import RESEND, VERIFY, new_token, verify
 
 STATUS_OF_CODE = {
@@ -27,7 +28,10 @@ STATUS_OF_CODE = {
     "invalid_json": 400,
     "validation_failed": 400,
     "link_invalid": 400,
+    "code_invalid": 400,
     "invalid_credentials": 401,
+    "second_factor_required": 401,
+    "ticket_invalid": 401,
     "token_missing": 401,
     "token_expired": 401,
     "token_invalid": 401,
@@ -41,6 +45,9 @@ STATUS_OF_CODE = {
     "username_taken": 409,
     "email_taken": 409,
     "already_verified": 409,
+    "two_factor_on": 409,
+    "two_factor_off": 409,
+    "setup_required": 409,
     "account_in_use": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
@@ -102,6 +109,13 @@ def client_of_a_verified_user(client_with_mail: FlaskClient) -> FlaskClient:
 
 
 @pytest.fixture
+def enrolled(client: FlaskClient) -> FlaskClient:
+    """A client of a service where ada, user 1, has a second factor."""
+    enrol(Actor(client).register())
+    return client
+
+
+@pytest.fixture
 def reused(stocked: FlaskClient) -> FlaskClient:
     """A client that replays a refresh token which was replaced twice, whatever body it is told to send."""
     ada = Actor(stocked).log_in()
@@ -145,6 +159,7 @@ def delete(path: str, **call: object) -> dict[str, Any]:
 
 
 ADAS = bearer_of(id=1, exp=int(time.time()) + 3600)
+CONFIRMATION = {"password": PASSWORD, "code": WRONG_CODE}
 # By code: the fixture that makes the client, and what the client sends.
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "bad_request": ("stocked", {"path": "/health/live", "headers": {"Host": "a..b"}}),
@@ -152,6 +167,9 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "validation_failed": ("stocked", post(LOGIN, json={})),
     "link_invalid": ("client_with_mail", post(VERIFY, json={"token": "x"})),
     "invalid_credentials": ("stocked", post(LOGIN, json=ADA | {"password": "wrong"})),
+    "code_invalid": ("enrolled", post(DISABLE, json=CONFIRMATION, headers=ADAS)),
+    "second_factor_required": ("enrolled", post(LOGIN, json=ADA)),
+    "ticket_invalid": ("stocked", post(SECOND_STEP, json={"ticket": "x", "code": WRONG_CODE})),
     "token_missing": ("stocked", {"path": ME}),
     "token_expired": ("stocked", {"path": ME, "headers": bearer_of(id=1, exp=1_700_000_000)}),
     "token_invalid": ("stocked", {"path": ME, "headers": bearer_of(id=99, exp=int(time.time()) + 3600)}),
@@ -161,6 +179,9 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "email_not_verified": ("client_of_an_unverified_user", post(LOGIN, json=ADA)),
     "feature_off": ("stocked", post(VERIFY, json={"token": "x"})),
     "already_verified": ("client_of_a_verified_user", post(RESEND, headers=ADAS)),
+    "two_factor_on": ("enrolled", post(SETUP, json=CONFIRMATION, headers=ADAS)),
+    "two_factor_off": ("stocked", post(DISABLE, json=CONFIRMATION, headers=ADAS)),
+    "setup_required": ("stocked", post(ENABLE, json=CONFIRMATION, headers=ADAS)),
     "account_in_use": ("stocked", delete(ME, json={"password": PASSWORD}, headers=ADAS)),
     "not_found": ("stocked", {"path": "/nowhere"}),
     "method_not_allowed": ("stocked", {"path": LOGIN}),
@@ -196,7 +217,11 @@ def test_code_is_reached_with_its_status_and_sentence(request: pytest.FixtureReq
     elif answer.status_code == 429:
         assert body == {"error": errors.REGISTRY[code].sentence, "code": code, "retry_after": 3600}
     else:
-        assert body == {"error": errors.REGISTRY[code].sentence, "code": code}
+        details = ["ticket", "expires_in"] if code == "second_factor_required" else []
+        assert {name: value for name, value in body.items() if name not in details} == {
+            "error": errors.REGISTRY[code].sentence,
+            "code": code,
+        }
     assert answer.text.endswith("}\n")
 
 

@@ -1,4 +1,4 @@
-"""Expired sessions and full budgets are removed, by one worker at a time, also if nobody logs in."""
+"""Rows that are over are removed, by one worker at a time, also if nobody logs in."""
 
 import time
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
 from auth import housekeeping
 from auth.housekeeping import BATCH_ROWS, LOCK
@@ -17,6 +18,7 @@ from tests.support import SECRET_KEY, service
 from tests.support.actor import Actor
 from tests.support.database import MakeDatabase, Sql, held_open, run_sql
 from tests.support.expired_sessions import ADD, COUNT
+from tests.support.second_factors import enrol, set_up, ticket_of
 
 
 @pytest.fixture
@@ -39,6 +41,28 @@ def test_run_removes_all_expired_sessions(
     assert sql(COUNT) == [(0,)]
     assert ada.me().status_code == 200
     assert messages(log_lines) == [f"rows_purged count={2 * BATCH_ROWS + 1}"]
+
+
+def test_run_removes_expired_setups_and_tickets_alone(
+    ada: Actor, auth: Auth, client: FlaskClient, sql: Sql, log_lines: list[dict[str, Any]]
+) -> None:
+    bob, carol = (Actor(client, name).register() for name in ("bob", "carol"))
+    enrol(ada)
+    set_up(bob)
+    set_up(carol)
+    tickets = [ticket_of(ada) for _ in range(2)]
+    old = "now() - interval '1 s'"
+    sql(f"UPDATE auth_second_factors SET setup_expires_at = {old} WHERE user_id <> {carol.id}")
+    sql("UPDATE auth_tickets SET expires_at = " + old + " WHERE token_hash = sha256(%s)", tickets[0].encode())
+    sql("DELETE FROM auth_throttle")
+    log_lines.clear()
+
+    housekeeping.run(auth.database)
+
+    assert messages(log_lines) == ["rows_purged count=2"]
+    assert sql("SELECT user_id FROM auth_second_factors ORDER BY user_id") == [(ada.id,), (carol.id,)]
+    assert sql("SELECT token_hash = sha256(%s) FROM auth_tickets", tickets[1].encode()) == [(True,)]
+    assert ada.me().get_json()["two_factor"] is True
 
 
 def test_batch_is_never_larger_than_asked_for(make_database: MakeDatabase) -> None:

@@ -24,6 +24,7 @@ BODY = {
     "username": "Ada",
     "email": "ada@x.io",
     "email_verified": False,
+    "two_factor": False,
     "first_name": "Ada",
     "last_name": "King",
     "created_at": "2026-01-02T03:04:05.678Z",
@@ -52,6 +53,10 @@ def test_user_with_a_pending_email_has_it() -> None:
     row = replace(user_of(), email_verified=True, pending_email="ada@y.io")
 
     assert responses.user(row) == BODY | {"email_verified": True, "pending_email": "ada@y.io"}
+
+
+def test_user_with_a_second_factor_says_so() -> None:
+    assert responses.user(replace(user_of(), two_factor=True)) == BODY | {"two_factor": True}
 
 
 def test_user_without_a_creation_time_has_null() -> None:

@@ -1,6 +1,7 @@
 """The door behind every proof of identity: sessions and tokens, their limit, and a proof that is outdated."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timezone
 from threading import Event
 
@@ -20,7 +21,9 @@ from db import Cursor, transaction
 from runtime import clock
 from tests.support.actor import Actor
 from tests.support.database import Sql
+from tests.support.mails import mail_settings
 from tests.support.races import wait_until_blocked
+from tests.support.second_factors import enrol
 
 ADA = Credential(User(1, "ada", "ada@example.com", None, None, None), "hash")
 AGENTS = "SELECT user_agent FROM auth_sessions ORDER BY id"
@@ -40,7 +43,7 @@ def add_sessions(sql: Sql, count: int, *, agent: str, seconds_left: int = 3600) 
     )
 
 
-def open_session(cur: Cursor, auth: Auth, user: User, *, password_hash: str | None) -> TokenPair | None:
+def open_session(cur: Cursor, auth: Auth, user: User, *, password_hash: str) -> TokenPair | None:
     return sign_in.open_session(
         cur,
         user,
@@ -166,15 +169,65 @@ def test_session_is_not_opened_for_a_hash_that_was_replaced(ada: Actor, app: Fla
     assert sql(AGENTS) == before
 
 
-def test_session_needs_no_hash_for_another_proof(ada: Actor, app: Flask, sql: Sql) -> None:
-    auth: Auth = app.extensions["auth"]
-    credential = auth.database.read(users.find_by_login, "ada", now=clock.now())
+def credential_of(auth: Auth, name: str = "ada") -> Credential:
+    credential = auth.database.read(users.find_by_login, name, now=clock.now())
     assert credential
+    return credential
 
-    tokens = auth.database.write(open_session, auth, credential.user, password_hash=None)
+
+def test_admit_opens_a_session_for_a_user_without_a_second_factor(ada: Actor, app: Flask) -> None:
+    auth: Auth = app.extensions["auth"]
+    credential = credential_of(auth)
+
+    tokens = sign_in.admit(auth, credential, Client("", "test"))
 
     assert tokens
     assert ada.me(tokens.token).status_code == 200
+
+
+def test_admit_gives_a_ticket_to_a_user_with_a_second_factor(ada: Actor, app: Flask, sql: Sql) -> None:
+    enrol(ada)
+    auth: Auth = app.extensions["auth"]
+    credential = credential_of(auth)
+    before = sql(AGENTS)
+
+    with pytest.raises(ApiError) as refused:
+        sign_in.admit(auth, credential, Client("", "test"))
+
+    assert (refused.value.code, refused.value.status) == ("second_factor_required", 401)
+    assert refused.value.body().keys() == {"error", "code", "ticket", "expires_in"}
+    assert sql("SELECT user_id FROM auth_tickets") == [(ada.id,)]
+    assert sql(AGENTS) == before
+
+
+@pytest.mark.parametrize("has_factor", [True, False])
+def test_admit_returns_none_for_a_hash_that_was_replaced(
+    ada: Actor, app: Flask, sql: Sql, has_factor: bool
+) -> None:
+    if has_factor:
+        enrol(ada)
+    auth: Auth = app.extensions["auth"]
+    credential = credential_of(auth)
+    before = sql(AGENTS)
+    sql("UPDATE users SET password = 'another'")
+
+    tokens = sign_in.admit(auth, credential, Client("", "test"))
+
+    assert tokens is None
+    assert sql("SELECT count(*) FROM auth_tickets") == [(0,)]
+    assert sql(AGENTS) == before
+
+
+def test_admit_asks_for_the_verified_email_before_the_second_factor(ada: Actor, app: Flask, sql: Sql) -> None:
+    enrol(ada)
+    auth: Auth = app.extensions["auth"]
+    strict = replace(auth, settings=replace(auth.settings, mail=mail_settings(require_verified_email=True)))
+
+    with pytest.raises(ApiError) as refused:
+        sign_in.admit(strict, credential_of(auth), Client("", "test"))
+
+    assert refused.value.code == "email_not_verified"
+    assert sql("SELECT count(*) FROM auth_tickets") == [(0,)]
 
 
 def test_act_on_proof_proves_again_if_the_hash_was_replaced() -> None:

@@ -11,6 +11,7 @@ from tests.support.actor import WRONG_PASSWORD, Actor
 from tests.support.database import run_sql
 from tests.support.mails import mail_settings
 from tests.support.recorder import RecordedService
+from tests.support.second_factors import enrol, first_step, second_step, ticket_of
 from tests.support.throttling import ELSEWHERE, client_at, guess
 from tests.support.verification import change_email, new_token, resend, verify
 
@@ -45,8 +46,8 @@ def profile_statements(statements: list[str]) -> list[list[str]]:
     """Return which statements of a profile change each text holds; common table expressions precede them."""
     pattern = r"^SELECT (?:users\.id|password)|UPDATE users"
     return [
-        [verb(statement)] if "auth_throttle" in statement else re.findall(pattern, statement)
-        for statement in statements
+        [verb(text)] if "auth_throttle" in text else re.findall(pattern, text)
+        for text in (" ".join(statement.split()) for statement in statements)
     ]
 
 
@@ -91,7 +92,8 @@ def test_change_of_the_email_with_mail_is_one_transaction(mailing: RecordedServi
 
     assert verbs(change) == [
         *["SELECT", CHARGE, "SELECT", CHARGE, SETTLE],
-        *["BEGIN", "WITH", "DELETE", "SELECT", "INSERT", "SELECT", "COMMIT"],
+        # The first SELECT looks for a second factor that was enabled meanwhile.
+        *["BEGIN", "WITH", "SELECT", "DELETE", "SELECT", "INSERT", "SELECT", "COMMIT"],
     ]
     assert verbs(name) == ["SELECT", "WITH"]
 
@@ -115,6 +117,36 @@ def test_login_is_one_select_two_for_the_limits_and_one_transaction(
     statements = recorded.statements(browser.try_log_in)
 
     assert verbs(statements) == ["SELECT", CHARGE, SETTLE, "BEGIN", "INSERT", "WITH", "COMMIT"]
+
+
+def test_second_factor_is_one_insert_and_three_selects_more(recorded: RecordedService) -> None:
+    eve, client = Actor(recorded.ada.client, "eve").register(), recorded.ada.client
+    phone = enrol(eve)
+    ticket = ticket_of(eve)
+
+    first = recorded.statements_of_a_refusal(lambda: first_step(eve))
+    refusal = recorded.statements_of_a_refusal(lambda: second_step(client, ticket, code="1"))
+    second = recorded.statements(lambda: second_step(client, ticket, code=phone.code(steps=1)))
+    unknown = recorded.statements_of_a_refusal(lambda: second_step(client, ticket, code="1"))
+
+    assert verbs(first) == ["SELECT", CHARGE, SETTLE, "INSERT"]
+    assert verbs(refusal) == ["SELECT", "SELECT", "SELECT", CHARGE]
+    assert verbs(second) == [
+        *["SELECT", "SELECT", "SELECT", CHARGE, SETTLE],
+        *["BEGIN", "INSERT", "WITH", "DELETE", "UPDATE", "COMMIT"],
+    ]
+    assert verbs(unknown) == ["SELECT", CHARGE]
+
+
+def test_switched_off_second_factor_costs_no_statement(record: Callable[..., RecordedService]) -> None:
+    off = record("no_second_factor", two_factor=None)
+
+    login, change = off.statements(off.ada.try_log_in), off.statements(off.ada.change_password)
+    refusal = off.statements_of_a_refusal(lambda: second_step(off.ada.client, "x", code="1"))
+
+    assert verbs(login) == ["SELECT", CHARGE, SETTLE, "BEGIN", "INSERT", "WITH", "COMMIT"]
+    assert "auth_tickets" not in str([login, change])
+    assert refusal == []
 
 
 def test_switched_off_limits_cost_no_statement(record: Callable[..., RecordedService]) -> None:
@@ -195,7 +227,10 @@ def test_change_of_the_username_reads_the_password_in_between(recorded: Recorded
         ["SELECT password"],
         [CHARGE],
         [SETTLE],
+        [],  # BEGIN
         ["UPDATE users"],
+        [],  # looks for a second factor that was enabled meanwhile
+        [],  # COMMIT
     ]
 
 

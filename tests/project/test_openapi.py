@@ -91,7 +91,7 @@ def test_operation_gives_each_code_its_status_and_accepts_no_other(
         }
 
         assert accepted == set(content["examples"])
-        assert {REGISTRY[code].status for code in accepted} == {status}
+        assert all(status in REGISTRY[code].statuses() for code in accepted)
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=IDS)

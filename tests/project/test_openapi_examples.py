@@ -59,6 +59,10 @@ def test_first_example_of_a_bad_body_is_what_a_form_meets_first() -> None:
     assert list(examples) == ["validation_failed", "invalid_json", "bad_request"]
 
 
+# What the body of an error has beside its sentence and its code.
+DETAILS = {"second_factor_required": ("ticket", "expires_in")}
+
+
 @pytest.mark.parametrize("code", REGISTRY)
 def test_example_of_an_error_is_what_the_service_says(code: str) -> None:
     value = contract.load()["components"]["examples"][code]["value"]
@@ -67,7 +71,8 @@ def test_example_of_an_error_is_what_the_service_says(code: str) -> None:
     if code == "validation_failed":
         assert value["error"] == " ".join(value["fields"].values())
     else:
-        assert value == ApiError(code, retry_after=value.get("retry_after")).body()
+        details = {name: value[name] for name in DETAILS.get(code, ())}
+        assert value == ApiError(code, retry_after=value.get("retry_after"), details=details).body()
     assert ("retry_after" in value) == (REGISTRY[code].status == 429)
 
 

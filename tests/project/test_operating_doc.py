@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from auth.errors import REGISTRY
+from auth.mail import messages
 from auth.throttling import keys
 from config import LIMITS, Settings
 from db import Database
@@ -112,7 +113,7 @@ def add_ada(url: str) -> None:
     run_sql(url, "INSERT INTO users (username, email, password) VALUES ('ada', 'ada@example.com', '-')")
 
 
-@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app ([a-z@. -]+)", OPERATING))
+@pytest.mark.parametrize("command", re.findall(r"\.venv/bin/flask --app app ([a-z0-9@. -]+)", OPERATING))
 def test_printed_flask_commands_work(command: str, make_database: MakeDatabase, tmp_path: Path) -> None:
     url = make_database()
     if command.endswith(" ada"):
@@ -141,12 +142,17 @@ def test_printed_statement_shows_the_budgets_of_an_account_and_an_address(
         url,
         "INSERT INTO auth_throttle (key, full_at, failures, locked)"
         " SELECT key, now() + interval '1 hour', 100, TRUE FROM unnest(%s) AS key",
-        [keys.address("192.0.2.7"), keys.strangers(keys.account(7)), keys.strangers(keys.account(71))],
+        [
+            keys.address("192.0.2.7"),
+            *(keys.strangers(keys.account(user_id)) for user_id in (7, 71)),
+            *(f"{keys.second_factor(user_id)}5/5m" for user_id in (7, 71)),
+        ],
     )
 
     budgets = run_sql(url, statement)
 
-    assert [key for key, *_ in budgets] == ["account 7 strangers", "address 192.0.2.7"]
+    names = [key for key, *_ in budgets]
+    assert names == ["account 7 strangers", "address 192.0.2.7", "second factor 7 5/5m"]
     assert {budget[2:] for budget in budgets} == {(100, True)}
     assert all(3500 < full_in_seconds <= 3600 for _, full_in_seconds, *_ in budgets)
 
@@ -167,6 +173,41 @@ def test_printed_statement_counts_the_users_who_are_not_verified(make_database: 
     )
 
     assert run_sql(url, statement) == [(3, 4)]
+
+
+def test_printed_statement_lists_the_second_factors_of_before_a_change_of_the_key(
+    make_database: MakeDatabase,
+) -> None:
+    (statement,) = blocks(OPERATING, "sql", containing="auth_second_factors")
+    url = make_database()
+    Database(url).apply_schema()
+    run_sql(
+        url,
+        "INSERT INTO users (username, email, password)"
+        " SELECT name, name || '@example.com', '-' FROM unnest('{ada,bob,eve,grace}'::TEXT[]) AS name",
+    )
+    run_sql(
+        url,
+        "INSERT INTO auth_second_factors (user_id, secret, recovery_hashes, setup_expires_at, enabled_at)"
+        " VALUES (1, '', '{}', now(), '2026-01-02 03:04:04+00'),"
+        " (2, '', '{}', now(), '2026-01-02 03:04:05+00'), (3, '', '{}', now(), NULL)",
+    )
+
+    assert run_sql(url, statement) == [(1, "ada", "ada@example.com")]
+
+
+def test_table_of_notices_has_every_notice() -> None:
+    notices = {name.strip("`") for name, _ in rows(OPERATING, "notice", "when")}
+
+    assert notices == set(messages.KINDS) - {"verify_email", "reset_password", "test"}
+
+
+def test_printed_rights_are_those_on_every_table() -> None:
+    (tables,) = re.findall(r"`GRANT SELECT,\s+INSERT,\s+UPDATE,\s+DELETE\s+ON\s+([^`]+?)\s+TO", OPERATING)
+    made = re.findall(r"^CREATE\s.*TABLE IF NOT EXISTS (auth_\w+)", (ROOT / "schema.sql").read_text(), re.M)
+
+    # Those of an earlier version, and what everybody may read.
+    assert {*tables.replace(",", " ").split(), "auth_sessions", "auth_schema"} == set(made)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_readme_curl_lines_work_when_pasted(make_database: MakeDatabase, tmp_pat
         "200 /api/auth/login",
         "200 /api/auth/login",
         "200 /api/auth/me",
+        "200 /api/auth/2fa/setup",
         "200 /health",
     ]
 

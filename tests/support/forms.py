@@ -9,8 +9,10 @@ from auth.errors import ApiError
 from auth.features.login import Login as Login
 from auth.features.password import PasswordChange
 from auth.features.password_reset import PasswordReset, forgotten_email
-from auth.features.profile import ProfileChange
+from auth.features.profile import Deletion, ProfileChange
 from auth.features.registration import Registration
+from auth.features.two_factor.changes import Confirmation
+from auth.features.two_factor.login import SecondStep
 from auth.fields import required_text
 from config import Settings
 from tests.support import SECRET_KEY
@@ -39,8 +41,13 @@ def read_password_change(body: dict[str, Any]) -> PasswordChange:
 READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "POST /api/auth/register": read_registration,
     "POST /api/auth/login": read_login,
+    "POST /api/auth/login/2fa": SecondStep.from_body,
+    "POST /api/auth/2fa/setup": lambda body: required_text(body, "password"),
+    "POST /api/auth/2fa/enable": lambda body: required_text(body, "code"),
+    "POST /api/auth/2fa/disable": Confirmation.from_body,
+    "POST /api/auth/2fa/recovery-codes": Confirmation.with_code_of_the_app,
     "PATCH /api/auth/me": lambda body: ProfileChange.from_body(body, NO_PROFILE),
-    "DELETE /api/auth/me": lambda body: required_text(body, "password"),
+    "DELETE /api/auth/me": Deletion.from_body,
     "PUT /api/auth/me/password": read_password_change,
     "POST /api/auth/email/verify": lambda body: required_text(body, "token"),
     "POST /api/auth/password/forgot": forgotten_email,

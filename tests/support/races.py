@@ -1,5 +1,7 @@
 """Calls that meet: made at the same moment, or held up at the same lock."""
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -48,6 +50,16 @@ def two_workers(
             time.sleep(0.05)
         yield started
     assert '"exception"' not in log.read_text()
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Stop a worker, so that the other one answers."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def at_once(*calls: Call) -> list[Any]:

@@ -24,7 +24,7 @@ class RecordedService:
     def statements(self, call: Callable[[], object]) -> list[str]:
         """Return the statements that reach PostgreSQL from the service during `call`, which must succeed.
 
-        Settings that travel before a write in the same message are left out.
+        Settings and a lock that travel before a write in the same message are left out.
         """
         statements, status = self._record(call)
         assert status < 400
@@ -42,7 +42,10 @@ class RecordedService:
         lines = self._log.read_text()[offset:]
         messages = re.findall(r"(?m)^user-service LOG: {2}statement: (.*(?:\n\t.*)*)", lines)
         statements = [
-            re.sub(r"\A(\s*(SELECT set_config\(|SET LOCAL )[^;]*;)+", "", message) for message in messages
+            re.sub(
+                r"\A(\s*(SELECT set_config\(|SET LOCAL |SELECT FROM users WHERE id = )[^;]*;)+", "", message
+            )
+            for message in messages
         ]
         texts = [statement.replace("\n\t", "\n").strip() for statement in statements]
         texts = [text for text in texts if text != LIVENESS_CHECK]

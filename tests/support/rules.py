@@ -15,9 +15,12 @@ LEVELS = [
     ["auth.features.*"],
     [
         *["auth.sign_in", "auth.guard", "auth.bodies", "auth.responses", "auth.blueprint", "auth.services"],
-        *["auth.error_handlers", "auth.housekeeping", "auth.devices"],
+        *["auth.error_handlers", "auth.housekeeping", "auth.devices", "auth.reauthentication"],
     ],
-    ["auth.throttling", "auth.throttling.*", "auth.tokens.*", "auth.mail", "auth.mail.*"],
+    [
+        *["auth.throttling", "auth.throttling.*", "auth.tokens.*", "auth.mail", "auth.mail.*"],
+        "auth.two_factor.*",
+    ],
     [
         *["auth.client", "auth.users", "auth.emails", "auth.sessions", "auth.refresh_states"],
         "auth.principal",
@@ -41,6 +44,8 @@ LIBRARIES = {
     **dict.fromkeys(FLASK, KNOWS_HTTP),
     "gunicorn": ("gunicorn.conf.py", "runtime/worker.py"),
     **dict.fromkeys(["jinja2", "markupsafe"], ("auth/mail/messages.py",)),
+    "cryptography": ("auth/two_factor/encryption.py",),
+    "segno": ("auth/two_factor/key_uri.py",),
     "psycopg2": (
         *("db.py", "dev/*", "runtime/connection.py", "runtime/deadline_cursor.py", "runtime/faults.py"),
         *("runtime/hosts.py", "runtime/schema.py", "runtime/schema_errors.py", "runtime/schema_version.py"),
@@ -68,6 +73,7 @@ PURE = [
     *[
         "config.py",
         "runtime/mail_settings.py",
+        "runtime/two_factor_settings.py",
         "auth/mail/retries.py",
         "auth/mail/values.py",
         "auth/fields.py",
@@ -78,6 +84,8 @@ PURE = [
     *["auth/tokens/access.py", "auth/tokens/refresh.py", "auth/tokens/pair.py"],
     *["auth/throttling/limits.py", "auth/throttling/device_cookie.py", "auth/throttling/keys.py"],
     "auth/mail/names.py",
+    *["auth/two_factor/totp.py", "auth/two_factor/recovery_codes.py", "auth/two_factor/key_uri.py"],
+    "auth/two_factor/encryption.py",
 ]
 IMPURE = {*FLASK, "psycopg2", "db"}
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}

@@ -1,9 +1,5 @@
 """Sessions when everything happens at once, against gunicorn with two workers."""
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +7,7 @@ import pytest
 
 from tests.support import service
 from tests.support.actor import REFRESH_REUSED, Actor, refusal
-from tests.support.races import Call, SessionCount, at_once, statuses
+from tests.support.races import Call, SessionCount, at_once, frozen, statuses
 
 pytestmark = pytest.mark.slow
 
@@ -91,16 +87,6 @@ def test_revocation_of_the_others_from_every_session_leaves_one_at_most(
     assert statuses(answers).keys() <= {204, 401}
     assert statuses(answers)[204] >= 1
     assert session_count(ada) <= 1
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Stop a worker, so that the other one answers."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("how", ["logout", "revoke others", "password", "own password", "replay", "delete"])

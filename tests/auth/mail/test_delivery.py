@@ -18,6 +18,7 @@ from tests.support.queries import scalar
 
 LINK_KINDS = ["verify_email", "reset_password"]
 NOTICES = ["password_changed", "password_reset", "account_locked", "new_device"]
+NOTICES += ["two_factor_on", "two_factor_off", "recovery_code_used"]
 LogLines = list[dict[str, Any]]
 
 

@@ -146,3 +146,28 @@ def test_mail_has_no_address_but_ours_whatever_the_user_is_called(
     for text in (both["text/plain"], Page(both["text/html"]).text):
         assert set(URL.findall(text)) <= ALLOWED_URLS
         assert f"Hello{' ' * bool(shown['name'])}{shown['name']}," in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        pytest.param(
+            "two_factor_on",
+            "The second factor stays on after the reset. Ask the operator of this service to remove it.",
+            id="on",
+        ),
+        pytest.param("two_factor_off", "sign in and switch the second factor on again.", id="off"),
+        pytest.param("recovery_code_used", "sign in and make new recovery codes:", id="recovery code"),
+    ],
+)
+def test_notice_of_the_second_factor_says_what_to_do_after_the_reset(kind: str, advice: str) -> None:
+    text = " ".join(parts(compose(kind))["text/plain"].split())
+
+    assert text.index("reset your password at once") < text.index(FRONTEND) < text.index(advice)
+
+
+def test_removed_second_factor_may_be_the_work_of_the_operator() -> None:
+    text = " ".join(parts(compose("two_factor_off", {"ip": "", "device": ""}))["text/plain"].split())
+
+    assert "in your account or by the operator of this service" in text
+    assert "If you did this, or asked the operator for it, all is well." in text

@@ -1,5 +1,6 @@
 """Which budgets an attempt is charged to: by a cookie, a session, the address of a live session, or none."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -159,3 +160,29 @@ def test_token_of_nobody_and_registration_are_charged_to_the_address(ip: str, ne
     registrations = Charge(keys.registrations(network), Rate(4, "1h"), "rate_limited")
     assert by_registration.charges == ([registrations] if network else [])
     assert not by_registration.is_given_back
+
+
+@pytest.mark.parametrize(
+    ("ip", "cookie", "is_limited", "of_client"),
+    [
+        pytest.param(AWAY, "", True, [of_address(AWAY)], id="address"),
+        pytest.param(AWAY, COOKIE, True, [], id="cookie"),
+        pytest.param("", "", True, [], id="no address"),
+        pytest.param(AWAY, "", False, [], id="limits are off"),
+    ],
+)
+def test_code_of_a_second_factor_is_charged_to(
+    ip: str, cookie: str, is_limited: bool, of_client: list[Charge]
+) -> None:
+    client, settings = Client(ip, "browser", cookie), replace(SETTINGS, rate_limits=is_limited)
+
+    attempt = attempts.second_factor(7, client, settings=settings, now=NOW)
+
+    assert attempt.charges == [
+        Charge("second factor 7 5/5m", Rate(5, "5m"), "too_many_attempts"),
+        Charge("second factor 7 50/1d", Rate(50, "1d"), "too_many_attempts"),
+        *of_client,
+    ]
+    assert (attempt.user_id, attempt.budget, attempt.unlock) == (7, "", ())
+    assert attempt.is_given_back
+    assert not attempt.is_by_stranger

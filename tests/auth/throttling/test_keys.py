@@ -26,6 +26,8 @@ def test_every_budget_has_a_key_of_its_own() -> None:
         keys.session(7, 1),
         keys.session(7, 2),
         keys.session(7, None),
+        keys.second_factor(7),
+        keys.second_factor(70),
         keys.strangers(unknown("ada")),
         keys.strangers(unknown("7")),
         keys.strangers(unknown("bob")),
@@ -44,6 +46,11 @@ def test_keys_of_an_account_begin_as_those_of_no_other(other_id: int) -> None:
     assert all(key.startswith(account) for key in all_keys)
     assert not [key for key in all_keys if key.startswith(keys.account(other_id))]
     assert not keys.account(other_id).startswith(account)
+
+
+def test_keys_of_a_second_factor_are_none_of_the_account() -> None:
+    assert not keys.second_factor(7).startswith(keys.account(7))
+    assert not keys.second_factor(70).startswith(keys.second_factor(7))
 
 
 @pytest.mark.parametrize("identifier", [" ada", "ada\n", "ADA", "\u00a0Ada\t"])

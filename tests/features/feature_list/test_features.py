@@ -10,7 +10,7 @@ FEATURES = "/api/auth/features"
 PLAIN = {
     "email_verification": False,
     "password_reset": False,
-    "two_factor": False,
+    "two_factor": True,
     "avatars": False,
     "oauth": [],
     "password_min_length": 8,
@@ -24,6 +24,7 @@ PLAIN = {
         pytest.param(
             {"mail": mail_settings()}, {"email_verification": True, "password_reset": True}, id="mail"
         ),
+        pytest.param({"two_factor": None}, {"two_factor": False}, id="no second factor"),
         pytest.param({"password_min_length": 15}, {"password_min_length": 15}, id="length"),
     ],
 )

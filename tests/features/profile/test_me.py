@@ -34,6 +34,7 @@ def test_me_is_the_user_at_the_top_level(client: FlaskClient, sql: Sql) -> None:
         "username": "Ada",
         "email": "ada@example.com",
         "email_verified": False,
+        "two_factor": False,
         "first_name": "Ada",
         "last_name": "King",
         "created_at": "2026-01-02T03:04:05.678Z",

@@ -41,6 +41,7 @@ def test_register_answers_with_the_user_and_a_token(client: FlaskClient) -> None
             "username": "ada",
             "email": "ada@example.com",
             "email_verified": False,
+            "two_factor": False,
             "first_name": "Ada",
             "last_name": "Lovelace",
             "firstName": "Ada",
