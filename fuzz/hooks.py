@@ -13,12 +13,14 @@ from urllib.parse import unquote, urlsplit
 import requests
 import schemathesis
 
+from fuzz.second_factor import TAKE_CODES, SecondFactor
 from tests.support import contract
 
 URL = os.environ["FUZZ_URL"]
 ORIGIN = "http://localhost:3000"  # one of the default CORS_ORIGINS
 PASSWORD = "correct horse"
 CALLS_OF_A_USER = 20
+SHARE_WITH_SECOND_FACTOR = 0.3
 
 chance = random.Random(int(os.environ["FUZZ_SEED"]))  # noqa: S311 -- for calls, not for secrets
 session = requests.Session()
@@ -30,6 +32,7 @@ class User:
     def __init__(self) -> None:
         self._calls = 0
         self._pair: dict[str, Any] = {}
+        self.second_factor = self._without_second_factor()
 
     def pair(self) -> dict[str, Any]:
         """Return the tokens of a session that was opened a few calls ago."""
@@ -39,8 +42,15 @@ class User:
             answer = session.post(f"{URL}/api/auth/register", json=body, timeout=10)
             answer.raise_for_status()
             self._pair = answer.json()
+            self.second_factor = self._without_second_factor()
+            if chance.random() < SHARE_WITH_SECOND_FACTOR:
+                self.second_factor.enrol(self._pair["token"])
         self._calls += 1
         return self._pair
+
+    @staticmethod
+    def _without_second_factor() -> SecondFactor:
+        return SecondFactor(session, URL, password=PASSWORD)
 
 
 user = User()
@@ -67,6 +77,8 @@ def dress(case: schemathesis.Case, who: str) -> None:
         if case.operation.label != "POST /api/auth/register":
             known |= {"email": pair["user"]["email"], "password": PASSWORD}
         case.body = case.body | {name: value for name, value in known.items() if name in case.body}
+        if case.operation.label in TAKE_CODES:
+            case.body |= user.second_factor.typed(case.operation.label, pair)
 
 
 @schemathesis.check
