@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.support import ROOT
 
 READY = "ready\n"
+LAST_ANSWER_SECONDS = 5.0  # for guesses that were sent before the end: they change budgets afterwards
 
 
 class Guessing:
@@ -97,7 +98,7 @@ async def _guess_until(ends_at: float, port: int, requests: Iterator[bytes]) -> 
     answers: Counter[int] = Counter()
     while (left := ends_at - asyncio.get_running_loop().time()) > 0:
         try:
-            await asyncio.wait_for(_guess(port, requests, answers), left)
+            await asyncio.wait_for(_guess(ends_at, port, requests, answers), left + LAST_ANSWER_SECONDS)
         except asyncio.TimeoutError:
             break
         except (OSError, asyncio.IncompleteReadError):
@@ -106,11 +107,11 @@ async def _guess_until(ends_at: float, port: int, requests: Iterator[bytes]) -> 
     return answers
 
 
-async def _guess(port: int, requests: Iterator[bytes], answers: Counter[int]) -> None:
+async def _guess(ends_at: float, port: int, requests: Iterator[bytes], answers: Counter[int]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        for request in requests:
-            writer.write(request)
+        while asyncio.get_running_loop().time() < ends_at:
+            writer.write(next(requests))
             head = await reader.readuntil(b"\r\n\r\n")
             length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length))
