@@ -34,14 +34,12 @@ def init_app(app: Flask) -> None:
 
 
 def _refuse(exc: ApiError) -> Response:
-    if exc.code == "second_factor_required":  # the usual course of a login
-        log.info("%s", exc.log_message)
-    elif exc.status in _MALFORMED and not exc.log_message:
+    if exc.log_message:
+        log.log(exc.log_level, "%s", exc.log_message)
+    elif exc.status in _MALFORMED:
         log.warning("malformed_request code=%s fields=%s", exc.code, ",".join(exc.fields or ()))
     elif exc.status == 401:
-        log.warning("%s", exc.log_message or f"authentication_failed code={exc.code}")
-    elif exc.log_message:
-        log.warning("%s", exc.log_message)
+        log.warning("authentication_failed code=%s", exc.code)
     return _respond(exc)
 
 

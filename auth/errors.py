@@ -1,5 +1,6 @@
 """Every failure that a client can see: the registry of codes, and ApiError, which names one of them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ class ApiError(Exception):
     code: a key of REGISTRY. status: replaces the registry's status if it is given. sentence: replaces the
     registry's sentence if it is given. fields: a sentence for each bad field; together they become the
     sentence. retry_after: seconds until another try may succeed. details: more keys of the body. log_message:
-    for the operator, with ids and without secrets.
+    for the operator, with ids and without secrets, at log_level.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ApiError(Exception):
         retry_after: int | None = None,
         details: Mapping[str, object] | None = None,
         log_message: str = "",
+        log_level: int = logging.WARNING,
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -90,6 +92,7 @@ class ApiError(Exception):
         self.fields = fields
         self.retry_after = retry_after
         self.log_message = log_message
+        self.log_level = log_level
 
     def body(self) -> dict[str, object]:
         """Return the error body: {"error", "code"}, with what else the error has."""

@@ -6,6 +6,7 @@ A proof holds as long as the verified password hash is the user's. `act_on_proof
 the hash was replaced in between, for example by a login that strengthens it.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -57,7 +58,12 @@ def admit(auth: Auth, credential: Credential, client: Client) -> TokenPair | Non
         if ticket is None:
             return None
         cause = f"second_factor_required user_id={user.id}"
-        raise ApiError("second_factor_required", details=responses.ticket(ticket), log_message=cause)
+        raise ApiError(
+            "second_factor_required",
+            details=responses.ticket(ticket),
+            log_message=cause,
+            log_level=logging.INFO,  # the usual course of a login
+        )
 
     def open_first(cur: Cursor) -> TokenPair | None:
         with transaction(cur):
