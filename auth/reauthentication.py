@@ -1,12 +1,13 @@
 """A user with a session proves the password once more, and the second factor, before what matters changes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from auth import users
 from auth.client import Client
 from auth.errors import ApiError
+from auth.fields import BodyReader
 from auth.principal import Principal
 from auth.services import Auth
 from auth.sign_in import act_on_proof
@@ -16,6 +17,22 @@ from auth.users import Credential, User
 from db import Cursor
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The password and perhaps a code, which prove who asks."""
+
+    password: str = field(repr=False)
+    typed: TypedCode
+
+    @classmethod
+    def from_body(cls, body: dict[str, Any], read_code: Callable[[BodyReader], TypedCode]) -> "Confirmation":
+        """Return what `body` has. read_code: one of TypedCode. Raises ApiError `validation_failed`."""
+        reader = BodyReader(body)
+        password, typed = reader.required_text("password"), read_code(reader)
+        reader.raise_for_errors()
+        return cls(password, typed)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from auth.guard import current_client, login_required, require_found
 from auth.mail import outbox
 from auth.mail.outbox import NewMail
 from auth.principal import Principal
-from auth.reauthentication import Proof, reauthenticate
+from auth.reauthentication import Confirmation, Proof, reauthenticate
 from auth.services import current_auth
 from auth.tokens import one_time
 from auth.tokens.one_time import VERIFY_EMAIL
@@ -172,22 +172,6 @@ def _queue_link(cur: Cursor, user_id: int, email: str) -> None:
     outbox.queue(cur, NewMail(VERIFY_EMAIL, email, user_id))
 
 
-@dataclass(frozen=True)
-class Deletion:
-    """The password and perhaps a code, which prove who asks."""
-
-    password: str = field(repr=False)
-    typed: TypedCode
-
-    @classmethod
-    def from_body(cls, body: dict[str, Any]) -> "Deletion":
-        """Return what `body` has. Raises ApiError `validation_failed`."""
-        reader = BodyReader(body)
-        password, typed = reader.required_text("password"), TypedCode.from_reader(reader)
-        reader.raise_for_errors()
-        return cls(password, typed)
-
-
 @bp.delete("/me")
 @login_required
 def delete_user() -> tuple[str, int]:
@@ -196,7 +180,7 @@ def delete_user() -> tuple[str, int]:
     The user confirms it with the password, and with a code if a second factor is on.
     """
     auth = current_auth()
-    form = Deletion.from_body(json_body())
+    form = Confirmation.from_body(json_body(), TypedCode.from_reader)
 
     def delete(proof: Proof) -> bool | None:
         if not auth.database.write(_delete, g.principal, proof):

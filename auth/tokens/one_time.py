@@ -40,7 +40,7 @@ def replace(cur: Cursor, token: str, owner: Owner, *, purpose: str, expires_at: 
             expires_at = EXCLUDED.expires_at,
             used_at = NULL
         """,
-        (_hash(token), purpose, owner.user_id, owner.email, expires_at),
+        (hash_of(token), purpose, owner.user_id, owner.email, expires_at),
     )
 
 
@@ -52,7 +52,7 @@ def find(cur: Cursor, token: str, *, purpose: str, now: datetime) -> Owner | Non
         FROM auth_one_time_tokens
         WHERE token_hash = %s AND purpose = %s AND used_at IS NULL AND expires_at > %s
         """,
-        (_hash(token), purpose, now),
+        (hash_of(token), purpose, now),
     )
     row = cur.fetchone()
     return Owner(*row) if row else None
@@ -72,7 +72,7 @@ def consume(cur: Cursor, token: str, owner: Owner, *, purpose: str, now: datetim
           AND expires_at > %(now)s
         RETURNING user_id
         """,
-        vars(owner) | {"token_hash": _hash(token), "purpose": purpose, "now": now},
+        vars(owner) | {"token_hash": hash_of(token), "purpose": purpose, "now": now},
     )
     return cur.fetchone() is not None
 
@@ -108,5 +108,6 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
     return cur.rowcount
 
 
-def _hash(token: str) -> bytes:
+def hash_of(token: str) -> bytes:
+    """Return the SHA-256 of a token, as it is stored."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

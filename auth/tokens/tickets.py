@@ -5,13 +5,12 @@ to the password hash that was proved, so that a change of the password makes it 
 """
 
 import hashlib
-import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from auth.tokens import one_time
 from db import Cursor
 
-TOKEN_BYTES = 32
 EXPIRES_SECONDS = 300
 
 
@@ -40,7 +39,7 @@ def issue(cur: Cursor, user_id: int, *, password_hash: str, now: datetime) -> Ti
 
     Returns None if the user is gone or the hash was replaced.
     """
-    ticket = Ticket(secrets.token_urlsafe(TOKEN_BYTES))
+    ticket = Ticket(one_time.new())
     cur.execute(
         """
         INSERT INTO auth_tickets (token_hash, user_id, proof, expires_at)
@@ -51,7 +50,7 @@ def issue(cur: Cursor, user_id: int, *, password_hash: str, now: datetime) -> Ti
         FOR KEY SHARE  -- race: the foreign key would refuse a user who is deleted meanwhile
         """,
         {
-            "token_hash": _hash(ticket.token),
+            "token_hash": one_time.hash_of(ticket.token),
             "user_id": user_id,
             "proof": _proof(password_hash),
             "password_hash": password_hash,
@@ -65,7 +64,7 @@ def find(cur: Cursor, token: str, *, now: datetime) -> Bearer | None:
     """Return whom a live ticket was issued to. Returns None if the ticket is unknown, used or expired."""
     cur.execute(
         "SELECT user_id, proof FROM auth_tickets WHERE token_hash = %s AND expires_at > %s",
-        (_hash(token), now),
+        (one_time.hash_of(token), now),
     )
     row = cur.fetchone()
     return Bearer(row[0], bytes(row[1])) if row else None
@@ -73,7 +72,9 @@ def find(cur: Cursor, token: str, *, now: datetime) -> Bearer | None:
 
 def consume(cur: Cursor, token: str, *, now: datetime) -> bool:
     """Use a ticket up. Returns False if it is not live. Of two requests one gets True."""
-    cur.execute("DELETE FROM auth_tickets WHERE token_hash = %s AND expires_at > %s", (_hash(token), now))
+    cur.execute(
+        "DELETE FROM auth_tickets WHERE token_hash = %s AND expires_at > %s", (one_time.hash_of(token), now)
+    )
     return cur.rowcount == 1
 
 
@@ -100,10 +101,6 @@ def purge(cur: Cursor, *, now: datetime, at_most: int) -> int:
         (now, at_most),
     )
     return cur.rowcount
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _proof(password_hash: str) -> bytes:

@@ -9,11 +9,12 @@ from auth.errors import ApiError
 from auth.features.login import Login as Login
 from auth.features.password import PasswordChange
 from auth.features.password_reset import PasswordReset, forgotten_email
-from auth.features.profile import Deletion, ProfileChange
+from auth.features.profile import ProfileChange
 from auth.features.registration import Registration
-from auth.features.two_factor.changes import Confirmation
 from auth.features.two_factor.login import SecondStep
-from auth.fields import required_text
+from auth.fields import BodyReader, required_text
+from auth.reauthentication import Confirmation
+from auth.two_factor.verification import TypedCode
 from config import Settings
 from tests.support import SECRET_KEY
 from tests.support.registrations import ADA
@@ -43,11 +44,13 @@ READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "POST /api/auth/login": read_login,
     "POST /api/auth/login/2fa": SecondStep.from_body,
     "POST /api/auth/2fa/setup": lambda body: required_text(body, "password"),
-    "POST /api/auth/2fa/enable": lambda body: required_text(body, "code"),
-    "POST /api/auth/2fa/disable": Confirmation.from_body,
-    "POST /api/auth/2fa/recovery-codes": Confirmation.with_code_of_the_app,
+    "POST /api/auth/2fa/enable": lambda body: TypedCode.required_of_the_app(BodyReader(body)),
+    "POST /api/auth/2fa/disable": lambda body: Confirmation.from_body(body, TypedCode.required_from_reader),
+    "POST /api/auth/2fa/recovery-codes": lambda body: Confirmation.from_body(
+        body, TypedCode.required_of_the_app
+    ),
     "PATCH /api/auth/me": lambda body: ProfileChange.from_body(body, NO_PROFILE),
-    "DELETE /api/auth/me": Deletion.from_body,
+    "DELETE /api/auth/me": lambda body: Confirmation.from_body(body, TypedCode.from_reader),
     "PUT /api/auth/me/password": read_password_change,
     "POST /api/auth/email/verify": lambda body: required_text(body, "token"),
     "POST /api/auth/password/forgot": forgotten_email,

@@ -1,7 +1,6 @@
 """POST /2fa/disable and /2fa/recovery-codes: changes of a second factor that is in force."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from flask import g
@@ -11,11 +10,10 @@ from auth.blueprint import bp
 from auth.bodies import json_body
 from auth.client import Client
 from auth.errors import ApiError
-from auth.fields import BodyReader
 from auth.guard import current_client, feature_required, login_required, require_feature
 from auth.mail import notices, outbox
 from auth.principal import Principal
-from auth.reauthentication import Proof, reauthenticate
+from auth.reauthentication import Confirmation, Proof, reauthenticate
 from auth.services import current_auth
 from auth.tokens import tickets
 from auth.two_factor import factors
@@ -25,37 +23,13 @@ from db import Cursor, transaction
 from runtime import clock
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """The password and a code, which prove who asks."""
-
-    password: str = field(repr=False)
-    typed: TypedCode
-
-    @classmethod
-    def from_body(cls, body: dict[str, Any]) -> "Confirmation":
-        """Return what `body` has. Raises ApiError `validation_failed`."""
-        reader = BodyReader(body)
-        password, typed = reader.required_text("password"), TypedCode.required_from_reader(reader)
-        reader.raise_for_errors()
-        return cls(password, typed)
-
-    @classmethod
-    def with_code_of_the_app(cls, body: dict[str, Any]) -> "Confirmation":
-        """Return what `body` has; a recovery code does not count. Raises ApiError `validation_failed`."""
-        reader = BodyReader(body)
-        password, typed = reader.required_text("password"), TypedCode.required_of_the_app(reader)
-        reader.raise_for_errors()
-        return cls(password, typed)
-
-
 @bp.post("/2fa/disable")
 @feature_required(lambda settings: settings.two_factor)
 @login_required
 def disable_second_factor() -> tuple[str, int]:
     """Remove the second factor, for the user, who confirms it with the password and a code. Answers 204."""
     auth, client = current_auth(), current_client()
-    form = Confirmation.from_body(json_body())
+    form = Confirmation.from_body(json_body(), TypedCode.required_from_reader)
 
     def disable(proof: Proof) -> bool | None:
         _require_on(proof)
@@ -95,7 +69,7 @@ def renew_recovery_codes() -> dict[str, Any]:
     """
     auth, client = current_auth(), current_client()
     second_factor = require_feature(auth.second_factor)
-    form = Confirmation.with_code_of_the_app(json_body())
+    form = Confirmation.from_body(json_body(), TypedCode.required_of_the_app)
 
     def renew(proof: Proof) -> list[str] | None:
         _require_on(proof)
