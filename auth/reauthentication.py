@@ -28,7 +28,7 @@ class Confirmation:
 
     @classmethod
     def from_body(cls, body: dict[str, Any], read_code: Callable[[BodyReader], TypedCode]) -> "Confirmation":
-        """Return what `body` has. read_code: one of TypedCode. Raises ApiError `validation_failed`."""
+        """Return what `body` has. read_code: a method of TypedCode. Raises ApiError `validation_failed`."""
         reader = BodyReader(body)
         password, typed = reader.required_text("password"), read_code(reader)
         reader.raise_for_errors()
@@ -40,7 +40,7 @@ class Proof:
     """The proved password of a user, and the proved code.
 
     code: None if no second factor was in force. code_status: of the refusal of a code. asks_for_codes:
-    whether TWO_FACTOR is on.
+    whether the service does, also if this user has no second factor.
     """
 
     credential: Credential

@@ -1,7 +1,7 @@
 """Tokens that work once, by purpose, and the SQL on the table auth_one_time_tokens.
 
-A token is random and opaque. The table has its SHA-256 alone. A transaction locks the row of the user before
-it changes a token, which prevents deadlocks.
+A token is random and opaque. The table has its SHA-256 alone. Tickets take their text and its hash from here.
+A transaction locks the row of the user before it changes a token, which prevents deadlocks.
 """
 
 import hashlib

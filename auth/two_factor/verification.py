@@ -80,7 +80,8 @@ class ProvedCode:
     def use_up(self, cur: Cursor) -> None:
         """Use the code up. Call it in a transaction that has locked the user's row.
 
-        Raises ApiError `code_invalid` if another request has used it meanwhile, which undoes the transaction.
+        Raises ApiError `code_invalid`, which undoes the transaction, if another request has used or replaced
+        the code meanwhile.
         """
         if self.step is not None:
             is_used = factors.use_step(cur, self.factor, self.step)

@@ -12,7 +12,7 @@ from auth.features.password_reset import PasswordReset, forgotten_email
 from auth.features.profile import ProfileChange
 from auth.features.registration import Registration
 from auth.features.two_factor.login import SecondStep
-from auth.fields import BodyReader, required_text
+from auth.fields import required_text
 from auth.reauthentication import Confirmation
 from auth.two_factor.verification import TypedCode
 from config import Settings
@@ -44,7 +44,7 @@ READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "POST /api/auth/login": read_login,
     "POST /api/auth/login/2fa": SecondStep.from_body,
     "POST /api/auth/2fa/setup": lambda body: required_text(body, "password"),
-    "POST /api/auth/2fa/enable": lambda body: TypedCode.required_of_the_app(BodyReader(body)),
+    "POST /api/auth/2fa/enable": lambda body: required_text(body, "code"),
     "POST /api/auth/2fa/disable": lambda body: Confirmation.from_body(body, TypedCode.required_from_reader),
     "POST /api/auth/2fa/recovery-codes": lambda body: Confirmation.from_body(
         body, TypedCode.required_of_the_app

@@ -40,7 +40,7 @@ class Guessing:
 def guessing(
     port: int, username: str, *, seconds: float, addresses: int = 50, connections: int = 32
 ) -> Iterator[Guessing]:
-    """Guess for `seconds`, or until the block ends.
+    """Guess for `seconds`, or until the block ends. The last answers are awaited for LAST_ANSWER_SECONDS.
 
     connections: the default is the number that may wait for PostgreSQL in one worker, so that a service
     whose connections are all with one worker still has room for others.
@@ -100,6 +100,7 @@ async def _guess_until(ends_at: float, port: int, requests: Iterator[bytes]) -> 
         try:
             await asyncio.wait_for(_guess(ends_at, port, requests, answers), left + LAST_ANSWER_SECONDS)
         except asyncio.TimeoutError:
+            answers[0] += 1
             break
         except (OSError, asyncio.IncompleteReadError):
             answers[0] += 1
